@@ -81,7 +81,7 @@ async def compared(
 async def compared_loads(
     loaded: Mapping[str, tuple[Running, Load]], *, connections: int, seconds: float, turns: int
 ) -> dict[str, Measured]:
-    """As `compared`, for servers with a load of its own each, such as records that have other ids."""
+    """Compare as `compared` does, for servers with a load of its own each, such as records that have other ids."""
     slices: dict[str, list[Slice]] = {name: [] for name in loaded}
     for _ in range(turns):
         for name, (server, load) in loaded.items():

@@ -119,7 +119,7 @@ def place() -> Iterator[Place]:
 
 @contextmanager
 def served(where: Place, database: str, files: str, rules: str = "", root: Path = ROOT) -> Iterator[Running]:
-    """A server that keeps its records in that database, the files in the table `files`, under these rules.
+    """Run a server that keeps its records in that database, the files in the table `files`, under these rules.
 
     `root` is the checkout whose code runs.
     """

@@ -29,7 +29,7 @@ class World:
     remembering: Running
 
     def home(self, rules: int, kind: Kind) -> Path:
-        """The directory for everything that the server with those policies writes."""
+        """Return the directory for everything that the server with those policies writes."""
         return self.folder / f"{rules}-{kind}"
 
     @contextmanager

@@ -23,7 +23,7 @@ _PLACEHOLDER: Final = re.compile(r"(?<=/)(?:\{[^/{}]+\}|<[^/<>]+>|:[A-Za-z_]\w*)
 
 
 def placeholder(path: str) -> str | None:
-    """The first part of `path` that looks like a variable one, which it isn't here; None if there is none."""
+    """Return the first part of `path` that looks like a variable one, which it isn't here; None if there is none."""
     found = _PLACEHOLDER.search(path)
     return found[0] if found else None
 

@@ -42,7 +42,7 @@ class RouteGroup(Protocol):
     """The handlers of one resource."""
 
     def routes(self) -> Sequence[ApiRoute]:
-        """The routes of the resource, each with what it asks of the policy."""
+        """Return the routes of the resource, each with what it asks of the policy."""
         ...
 
 
@@ -66,7 +66,9 @@ class Components:
 
 
 def create_app(parts: Components) -> Starlette:
-    """The application, for any ASGI server; `server.http.protocol.HttpProtocol` closes what such servers leave open."""
+    """Return the application, for any ASGI server; `server.http.protocol.HttpProtocol` closes what such servers leave
+    open.
+    """
     routes = checked([route for group in parts.groups for route in group.routes()])
     middleware = [
         Middleware(RequestIds),

@@ -40,7 +40,7 @@ EFFECTS: Final = (
 
 
 def outcome_of(verdict: Verdict) -> Outcome:
-    """The outcome that counts a decision with that verdict."""
+    """Return the outcome that counts a decision with that verdict."""
     return Outcome.PERMIT if verdict is Verdict.PERMIT else Outcome.DENY
 
 
@@ -56,7 +56,7 @@ class Observer(Protocol):
         ...
 
     def unavailable(self, failure: Failure) -> None:
-        """A question, or all questions that were asked together, got no decision."""
+        """Note that a question, or all questions that were asked together, got no decision."""
         ...
 
 

@@ -42,7 +42,7 @@ class PolicyDecisionPoint:
         self._exchanges = Exchanges(transport, self._observer.answered)
 
     async def ask(self, question: Question) -> Answer:
-        """The decisions asked for, or PolicyUnavailable: there is no third outcome."""
+        """Return the decisions asked for; raises PolicyUnavailable, and there is no third outcome."""
         self.questions += 1
         try:
             self._check_fitness()
@@ -62,7 +62,8 @@ class PolicyDecisionPoint:
         return answer
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
-        """The answers to up to `MOST_TOGETHER` questions, in their order, or PolicyUnavailable for all of them.
+        """Return the answers to up to `MOST_TOGETHER` questions, in their order; raises PolicyUnavailable for all of
+        them.
 
         Many go in several exchanges, between which other callers have their turns.
         """
@@ -79,7 +80,7 @@ class PolicyDecisionPoint:
         return answers
 
     async def filter(self, question: ListQuestion) -> RecordFilter:
-        """The filter that decides about each record of a list, or PolicyUnavailable."""
+        """Return the filter that decides about each record of a list; raises PolicyUnavailable."""
         self.questions += 1
         try:
             self._check_fitness()
@@ -105,13 +106,13 @@ class PolicyDecisionPoint:
         return answer
 
     async def probe_neither(self, question: Question) -> Answer:
-        """As `probe`, with the question `NEITHER`; `question` asks for the same parts."""
+        """Probe as `probe` does, with the question `NEITHER`; `question` asks for the same parts."""
         answer = read_answer(await self._exchanges.probe(NEITHER), question)
         self._check_revision(answer.revision)
         return answer
 
     async def probe_undecided(self) -> None:
-        """As `probe`, with a question that must get no decision; raises PolicyUnavailable if it gets one."""
+        """Probe as `probe` does, with a question that must get no decision; raises PolicyUnavailable if it gets one."""
         self._check_revision(read_undecided(await self._exchanges.probe(MALFORMED)))
 
     def no_decision(self, failure: PolicyUnavailable) -> None:
@@ -142,12 +143,12 @@ class PolicyDecisionPoint:
             self._observer.decided(QuestionKind.RESOURCE, Outcome.UNAVAILABLE)
 
     async def _large_reply(self, encoded: Callable[[], bytes], entrypoint: Entrypoint) -> bytes:
-        """The reply to one question that is too long for a small exchange."""
+        """Return the reply to one question that is too long for a small exchange."""
         reply, _ = await self._exchanges.large(lambda: (encoded(), 1), entrypoint)
         return reply
 
     async def _answers(self, questions: Sequence[Question]) -> list[Answer]:
-        """The answers to all questions, in one small exchange or in large ones."""
+        """Return the answers to all questions, in one small exchange or in large ones."""
         self._check_fitness()
         if len(questions) <= SMALL_QUESTIONS and all(one.text_length <= SMALL_TEXT for one in questions):
             body, count = encode_many(questions, SMALL_BYTES)

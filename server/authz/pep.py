@@ -69,7 +69,7 @@ class Listing:
         self.tally.permitted += count
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each of the resources, which the filter leaves undecided, that the caller may read.
+        """Return a permit for each of the resources, which the filter leaves undecided, that the caller may read.
 
         Raises PolicyUnavailable.
         """
@@ -95,14 +95,15 @@ class PolicyEnforcementPoint:
         self._log = log
 
     async def check_route(self, context: RequestContext, route: Route) -> RoutePermit:
-        """Leave to use the route, or AccessDenied."""
+        """Return a permit to use the route; raises AccessDenied."""
         permit, _, _ = await self._decide(context, Question(context.principal, route=route))
         return _expected(permit)
 
     async def permit(
         self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
     ) -> Permit:
-        """Leave to do `action` to `resource`, or AccessDenied; `made` are the ids of the records that a create makes.
+        """Return a permit to do `action` to `resource`; raises AccessDenied. A create makes the records with the ids
+        `made`.
 
         The policy is not asked about ids that it can't know; they stand in the decision log.
         """
@@ -112,7 +113,7 @@ class PolicyEnforcementPoint:
     async def permit_route_and_access(
         self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
     ) -> tuple[RoutePermit, Permit]:
-        """Leave to use the route and to do `action` to `resource`, asked in one question.
+        """Return permits to use the route and to do `action` to `resource`, asked in one question.
 
         AccessDenied is about the route where that is refused; else it carries the route's permit.
         """
@@ -123,7 +124,7 @@ class PolicyEnforcementPoint:
     async def listing(
         self, context: RequestContext, action: Action, kind: str, types: tuple[str, ...] = ()
     ) -> AsyncIterator[Listing]:
-        """Leave to do `action` to those stored records of the type `kind` that its filter permits.
+        """Yield a permit to do `action` to those stored records of the type `kind` that its filter permits.
 
         `types` holds every name of a type that has several.
         The list is logged in one line when the context ends; nothing of it may be given out before that.
@@ -156,14 +157,15 @@ class PolicyEnforcementPoint:
         await self._write(context, [line(answer)])
 
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each of `resources` that the caller may read, in the same order; one decision for each."""
+        """Return a permit for each of `resources` that the caller may read, in their order; one decision for each."""
         _, permits = await self._readable(context, None, resources)
         return permits
 
     async def permit_route_and_readable(
         self, context: RequestContext, route: Route, resources: Sequence[Resource]
     ) -> tuple[RoutePermit, list[Permit]]:
-        """As `readable`, with leave to use the route, which is asked together with the first of the resources.
+        """Return what `readable` returns, and a permit to use the route, which is asked about with the first of the
+        resources.
 
         Raises AccessDenied if the caller may not use the route.
         """
@@ -171,14 +173,16 @@ class PolicyEnforcementPoint:
         return _expected(route_permit), permits
 
     async def listed(self, context: RequestContext, kind: str, resources: Sequence[Resource]) -> list[Permit]:
-        """As `readable`, for all resources of the type `kind` that there are; logged as one list."""
+        """Return what `readable` returns, for all resources of the type `kind` that there are; logged as one list."""
         _, permits = await self._listed(context, None, kind, resources)
         return permits
 
     async def permit_route_and_listed(
         self, context: RequestContext, route: Route, kind: str, resources: Sequence[Resource]
     ) -> tuple[RoutePermit, list[Permit]]:
-        """As `listed`, with leave to use the route; raises AccessDenied if the caller may not use it."""
+        """Return what `listed` returns, and a permit to use the route; raises AccessDenied if the caller may not use
+        it.
+        """
         route_permit, permits = await self._listed(context, route, kind, resources)
         return _expected(route_permit), permits
 
@@ -240,7 +244,8 @@ class PolicyEnforcementPoint:
     async def _ask_together(
         self, context: RequestContext, questions: Sequence[Question]
     ) -> tuple[list[Answer], list[str]]:
-        """The answers to the questions, in their order, and the ids of their decisions, once all of them are logged.
+        """Return the answers to the questions, in their order, and the ids of their decisions, once all of them are
+        logged.
 
         They have one id, unless OPA logs: then each has that of its exchange.
         """
@@ -275,7 +280,8 @@ class PolicyEnforcementPoint:
     async def _decide(
         self, context: RequestContext, question: Question, made: Sequence[str] = ()
     ) -> tuple[RoutePermit | None, Decision | None, str]:
-        """The route's permit, the decision about the resource and the decision's id, each None if it was not asked.
+        """Return the route's permit, the decision about the resource and the decision's id, each None if it was not
+        asked.
 
         Returns once everything is permitted and logged.
         """
@@ -306,13 +312,13 @@ class PolicyEnforcementPoint:
 
 
 def _batches(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
-    """The questions in their order, as many together as one request to OPA takes."""
+    """Yield the questions in their order, as many together as one request to OPA takes."""
     for start in range(0, len(questions), MOST_TOGETHER):
         yield questions[start : start + MOST_TOGETHER]
 
 
 def _reads(caller: Principal | Anonymous, resources: Sequence[Resource], route: Route | None) -> list[Question]:
-    """A question about each resource, behind one about the route where that is asked about."""
+    """Return a question about each resource, behind one about the route where that is asked about."""
     questions = [Question(caller, None, Action.READ, resource) for resource in resources]
     return questions if route is None else [Question(caller, route), *questions]
 
@@ -320,7 +326,7 @@ def _reads(caller: Principal | Anonymous, resources: Sequence[Resource], route: 
 def _permitted(
     questions: Sequence[Question], answers: Sequence[Answer], ids: Iterable[str], tally: ListTally
 ) -> list[Permit]:
-    """A permit for each resource that may be read; every decision about one is counted in `tally`."""
+    """Return a permit for each resource that may be read; every decision about one is counted in `tally`."""
     found = []
     for (question, answer), decision_id in zip(zip(questions, answers, strict=True), ids, strict=False):
         resource, decision = question.resource, answer.resource
@@ -333,7 +339,7 @@ def _permitted(
 
 
 def _route_permit(answer: Answer, decision_id: str) -> RoutePermit | None:
-    """The permit of the route that the answer is about, or None if it is about none; AccessDenied if it is refused."""
+    """Return the permit of the route that the answer is about, or None if it is about none; raises AccessDenied."""
     route = answer.route
     if route is None:
         return None
@@ -344,7 +350,7 @@ def _route_permit(answer: Answer, decision_id: str) -> RoutePermit | None:
 
 
 def _expected(permit: RoutePermit | None) -> RoutePermit:
-    """The permit of a route that was asked about."""
+    """Return the permit of a route that was asked about."""
     if permit is None:
         raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a route")
     return permit

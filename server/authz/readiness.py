@@ -71,7 +71,7 @@ class ReadinessProbe:
         return Readiness(wanted, live, age, self._authentication, reason)
 
     async def _reason(self) -> tuple[str | None, bool]:
-        """The reason why the server can't serve, or None; and true if OPA named its revision."""
+        """Return the reason why the server can't serve, or None; and true if OPA named its revision."""
         healthy = await self._control.healthy()
         if healthy:
             self._pdp.unfit = _unfit(await self._control.too_old())

@@ -27,13 +27,13 @@ class EnforcementPoint(Protocol):
     """
 
     async def check_route(self, context: RequestContext, route: vocabulary.Route) -> RoutePermit:
-        """Leave to use the route; raises AccessDenied."""
+        """Return a permit to use the route; raises AccessDenied."""
         ...
 
     async def permit(
         self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
     ) -> Permit:
-        """Leave to act on the resource; raises AccessDenied."""
+        """Return a permit to act on the resource; raises AccessDenied."""
         ...
 
     async def permit_route_and_access(
@@ -48,29 +48,33 @@ class EnforcementPoint(Protocol):
         ...
 
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each resource that the caller may read, in order."""
+        """Return a permit for each resource that the caller may read, in order."""
         ...
 
     async def permit_route_and_readable(
         self, context: RequestContext, route: vocabulary.Route, resources: Sequence[Resource]
     ) -> tuple[RoutePermit, list[Permit]]:
-        """As `readable`, with leave to use the route; raises AccessDenied if the caller may not use it."""
+        """Return what `readable` returns, and a permit to use the route; raises AccessDenied if the caller may not use
+        it.
+        """
         ...
 
     async def listed(self, context: RequestContext, kind: str, resources: Sequence[Resource]) -> list[Permit]:
-        """As `readable`, for all resources of the type `kind` that there are; logged as one list."""
+        """Return what `readable` returns, for all resources of the type `kind` that there are; logged as one list."""
         ...
 
     async def permit_route_and_listed(
         self, context: RequestContext, route: vocabulary.Route, kind: str, resources: Sequence[Resource]
     ) -> tuple[RoutePermit, list[Permit]]:
-        """As `listed`, with leave to use the route; raises AccessDenied if the caller may not use it."""
+        """Return what `listed` returns, and a permit to use the route; raises AccessDenied if the caller may not use
+        it.
+        """
         ...
 
     def listing(
         self, context: RequestContext, action: Action, kind: str, types: tuple[str, ...] = ()
     ) -> AbstractAsyncContextManager[Listing]:
-        """Leave to act on those stored records of the type `kind` that its filter permits; logged when it ends."""
+        """Return a context with the permit for those stored records of the type `kind` that its filter permits."""
         ...
 
     async def stopped(
@@ -143,7 +147,7 @@ class Gate:
         return None if self.charge is None else self.charge.storage
 
     def storage_limit_of(self, owner: Principal | None) -> StorageLimit | None:
-        """As `storage_limit`, for records of that owner: None unless it is the caller."""
+        """Return `storage_limit` for records of that owner: None unless it is the caller."""
         caller = self._context.principal
         known = (caller.issuer, caller.id) if isinstance(caller, Principal) else None
         return self.storage_limit if known == (owner and (owner.issuer, owner.id)) else None
@@ -160,7 +164,7 @@ class Gate:
             await self._settle(permit)
 
     async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
-        """Leave to act on `resource`, asked together with the route where that is not permitted yet.
+        """Return a permit to act on `resource`, asked together with the route where that is not permitted yet.
 
         `made` are the ids of the records that a create makes, for the decision log. Raises AccessDenied only where the
         caller may use the route, but may not do this to this resource; else what `enter` raises.
@@ -178,7 +182,7 @@ class Gate:
         return self._noted(permit)
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
-        """Leave to read each of `resources` that the caller may read, in their order.
+        """Return a permit for each of `resources` that the caller may read, in their order.
 
         The route is asked about together with them where it is not permitted yet. Raises what `enter` raises.
         """
@@ -190,7 +194,7 @@ class Gate:
         return [*map(self._noted, permits)]
 
     async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
-        """As `readable`, for all resources of the type `kind` that there are; logged as one list."""
+        """Return what `readable` returns, for all resources of the type `kind` that there are; logged as one list."""
         if self._permit is not None:
             return await self._pep.listed(self._context, kind, resources)
         asked = self._pep.permit_route_and_listed(self._context, self._route, kind, resources)
@@ -200,7 +204,7 @@ class Gate:
 
     @asynccontextmanager
     async def listing(self, action: Action, kind: str, types: tuple[str, ...] = ()) -> AsyncIterator[Listing]:
-        """Leave to act on those stored records of the type `kind` that its filter permits.
+        """Yield a permit to act on those stored records of the type `kind` that its filter permits.
 
         The list is logged when the context ends; nothing of it may be given out before that. Raises what `enter` does.
         """
@@ -232,7 +236,7 @@ class Gate:
         await self._pep.shielded(self._context, self._permit, verdict)
 
     async def _route_answer(self, asked: Awaitable[T]) -> T:
-        """The answer to a question that is about the route too; raises RouteDenied where the route is refused."""
+        """Return the answer to a question that is about the route too; raises RouteDenied where that is refused."""
         try:
             return await asked
         except AccessDenied as denied:

@@ -301,7 +301,7 @@ def _server(url: str, token: str | None) -> Iterator[Server]:
 
 @contextmanager
 def _progress(length: int, what: str) -> Iterator[Any]:
-    """A progress bar on a terminal, and nothing elsewhere; yields the function for a step."""
+    """Show a progress bar on a terminal, and nothing elsewhere; yields the function for a step."""
     if not length or not sys.stderr.isatty():
         yield lambda: None
         return

@@ -329,7 +329,7 @@ def _judged(path: Path, document: Mapping, findings: Findings) -> tuple[Config |
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     app(prog_name="ostiary")
 
 

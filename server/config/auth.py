@@ -98,7 +98,7 @@ class AskedConfig(StrictModel):
     allow_http: tuple[PlainHost, ...] = ()
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
-        """The service's addresses, by the paths of their fields."""
+        """Return the service's addresses, by the paths of their fields."""
         return {}
 
     @model_validator(mode="after")
@@ -126,7 +126,7 @@ class IssuerConfig(AskedConfig):
     leeway: Annotated[int, whole_number(0, LONGEST_LEEWAY_SECONDS)] = DEFAULT_LEEWAY_SECONDS
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
-        """The endpoints of the keys and for introspection."""
+        """Return the endpoints of the keys and for introspection."""
         found: dict[tuple[str, ...], str] = {}
         if self.jwks is not None:
             found["jwks", "uri"] = self.jwks.uri
@@ -155,7 +155,7 @@ class KubernetesConfig(AskedConfig):
     recheck_period: Recheck = 60
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
-        """The one address."""
+        """Return the one address."""
         return {("api_server_url",): self.api_server_url}
 
 
@@ -168,7 +168,7 @@ class GitHubConfig(AskedConfig):
     recheck_period: Recheck = 60
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
-        """The one address."""
+        """Return the one address."""
         return {("github_api_base_url",): self.github_api_base_url}
 
 
@@ -184,7 +184,7 @@ class CustomConfig(AskedConfig):
     recheck_period: Recheck = 60
 
     def addresses(self) -> Mapping[tuple[str, ...], str]:
-        """The one address."""
+        """Return the one address."""
         return {("endpoint",): self.endpoint}
 
 

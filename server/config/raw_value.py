@@ -22,7 +22,7 @@ class RawValue:
     variables: tuple[str, ...] = ()
 
     def described(self) -> str:
-        """The value as messages may show it: the file's own text in back-quotes, but never a value from the
+        """Return the value as messages may show it: the file's own text in back-quotes, but never a value from the
         environment.
         """
         if self.variables:

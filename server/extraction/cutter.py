@@ -53,7 +53,7 @@ class Cutter:
         self._start = 0
 
     def finish(self) -> Iterator[Piece]:
-        """Return the pieces of what is left."""
+        """Yield the pieces of what is left."""
         yield from self._cut_off(final=True)
 
     def _cut_off(self, *, final: bool) -> Iterator[Piece]:

@@ -67,7 +67,7 @@ class Extractor:
         tokenizer: Path | None,
         charset: str | None = None,
     ) -> AsyncGenerator[Sequence[Piece], None]:
-        """Return the pieces of a file of `size` bytes in batches; raises Unreadable and what the source raises.
+        """Yield the pieces of a file of `size` bytes in batches; raises Unreadable and what the source raises.
 
         `charset` is the name of the charset that a text is said to be in. A file that turns out to be unreadable may
         have given pieces before. Tokens are those of `tokenizer`, the
@@ -102,7 +102,7 @@ class Extractor:
             raise _broken() from None
 
     async def _answers(self, listening: _Listening, chunking: Chunking) -> AsyncIterator[list[Piece]]:
-        """Return the batches that the child sends before its last frame; raises Unreadable and BadFrame."""
+        """Yield the batches that the child sends before its last frame; raises Unreadable and BadFrame."""
         self._learn(*await listening.frame())
         count = 0
         while True:

@@ -33,7 +33,7 @@ class Incoming:
         self._descriptor = descriptor
 
     def blocks(self) -> Iterator[bytes]:
-        """Return the file in blocks, of which only the last is shorter than BLOCK; none is empty."""
+        """Yield the file in blocks, of which only the last is shorter than BLOCK; none is empty."""
         while block := self._block():
             yield block
 

@@ -45,7 +45,7 @@ class WrongCharset(Unreadable):
 
 
 def decoded(blocks: Iterable[bytes], named: str | None = None) -> Iterator[str]:
-    """Return the text of a file in blocks, none of them empty; raises Unreadable if it is no text.
+    """Yield the text of a file in blocks, none of them empty; raises Unreadable if it is no text.
 
     `named` is the charset that the file is said to be in, which a mark at its beginning goes before.
     """

@@ -80,7 +80,7 @@ class WayOut:
         self.beyond = FairShares(beyond)
 
     def answer(self) -> AbstractContextManager[None]:
-        """The time of one request, at whose end the room that it took is given back."""
+        """Enter the time of one request, at whose end the room that it took is given back."""
         return _Answer(self)
 
 

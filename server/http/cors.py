@@ -92,7 +92,7 @@ class Cors:
         return origin in self._origins or (self._matches is not None and self._matches(origin))
 
     def headers(self, origins: Sequence[str]) -> dict[str, str]:
-        """The headers that an answer carries, whatever it says, to a request with these `Origin` headers.
+        """Return the headers that an answer carries, whatever it says, to a request with these `Origin` headers.
 
         A request with two of them comes from no page.
         """

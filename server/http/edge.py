@@ -75,7 +75,7 @@ class EdgeGuard:
 
 
 def normalized(raw: bytes) -> str:
-    """The path that `raw` (percent-encoded, without query) means, decoded once and without trailing slashes."""
+    """Return the path that `raw` (percent-encoded, without query) means, decoded once and without trailing slashes."""
     if len(raw) > MAX_PATH:
         raise _malformed(f"the path is longer than {MAX_PATH} bytes")
     if _PLAIN.fullmatch(raw):

@@ -46,7 +46,7 @@ class ApiError(Exception):
         return dumps({"error": error}, separators=(",", ":")).encode()
 
     def response(self) -> Response:
-        """The whole answer."""
+        """Return the whole answer."""
         return Response(self.body, self.status, self.headers, "application/json")
 
 
@@ -55,35 +55,35 @@ class ClientGone(Exception):
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """The request's body is wrong at `param`."""
+    """Return the 400 of a body that is wrong at `param`."""
     return ApiError(HTTPStatus.BAD_REQUEST, message, code=code, param=param)
 
 
 def model_not_found(name: str) -> ApiError:
-    """The 404 of a missing model and of one that the caller may not read: the same bytes for both."""
+    """Return the 404 of a missing model and of one that the caller may not read: the same bytes for both."""
     message = f"the model `{name}` does not exist, or you have no access to it"
     return ApiError(HTTPStatus.NOT_FOUND, message, code="model_not_found", param="model")
 
 
 def not_found(identity: str) -> ApiError:
-    """The 404 of a missing record and of one that the caller may not read: the same bytes for both."""
+    """Return the 404 of a missing record and of one that the caller may not read: the same bytes for both."""
     return ApiError(HTTPStatus.NOT_FOUND, f"there is no `{identity}`, or you have no access to it", code="not_found")
 
 
 def access_denied(decision_id: str) -> ApiError:
-    """The 403 of a refusal: it names the decision, so that an operator can explain it, and never the rule."""
+    """Return the 403 of a refusal: it names the decision, so that an operator can explain it, and never the rule."""
     message = f"the policy does not allow this request; to learn why, quote decision `{decision_id}`"
     return ApiError(HTTPStatus.FORBIDDEN, message, code="insufficient_permissions")
 
 
 def unauthenticated(decision_id: str) -> ApiError:
-    """The 401 of a refusal of a caller without a token, where a token could have led to another decision."""
+    """Return the 401 of a refusal of a caller without a token, where a token could have led to another decision."""
     message = f"send `Authorization: Bearer <token>`; decision `{decision_id}` refused this request without one"
     return ApiError(HTTPStatus.UNAUTHORIZED, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
 def internal(request_id: str) -> ApiError:
-    """A fault of ours, about which the caller learns only what to quote."""
+    """Return the 500 of a fault of ours, about which the caller learns only what to quote."""
     sentence = f"the server failed to answer; to have it looked into, quote request `{request_id}`"
     return ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, sentence, code="server_error")
 

@@ -47,7 +47,7 @@ class Ended:
         self._receive = receive
 
     async def __call__(self) -> Message:
-        """The next part."""
+        """Return the next part."""
         message = await self._receive()
         if message["type"] == "http.request":
             self.at = perf_counter()

@@ -81,7 +81,7 @@ class FormReader:
         )
 
     def feed(self, piece: bytes) -> list[PartEvent]:
-        """The events of at most `SLICE` more bytes of the body."""
+        """Return the events of at most `SLICE` more bytes of the body."""
         # No content holds its own boundary; looking at each such place would cost more than everything else.
         self._delimiters += piece.count(self._delimiter)
         if self._delimiters > _MOST_BOUNDARIES:
@@ -141,7 +141,7 @@ class _Head:
 
 
 def _named(disposition: bytes) -> dict[bytes, bytes]:
-    """The parameters, each of which is there once; `name` is one of them."""
+    """Return the parameters, each of which is there once; `name` is one of them."""
     if _DISPOSITION.fullmatch(disposition):
         _, options = parse_options_header(disposition)
         names = [part.partition(b"=")[0].strip().lower() for part in _QUOTED.sub(b"", disposition).split(b";")]

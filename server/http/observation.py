@@ -68,7 +68,7 @@ class RouteTemplates:
         self._others = [route for route in listed if route.param_convertors]
 
     def of(self, scope: Scope) -> str:
-        """The template, or `NO_ROUTE`; never a path that a client made up."""
+        """Return the template, or `NO_ROUTE`; never a path that a client made up."""
         routed = scope.get("route")
         if isinstance(routed, Route):
             return routed.path_format

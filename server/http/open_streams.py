@@ -20,7 +20,7 @@ class OpenStreams:
         self._ended = False
 
     def count(self) -> int:
-        """The number of open streams."""
+        """Return the number of open streams."""
         return len(self._open)
 
     def end_all(self) -> None:
@@ -34,7 +34,7 @@ class OpenStreams:
 
     @contextmanager
     def one_more(self) -> Iterator[Interruptible]:
-        """A stream, as long as the context lasts; it waits for its provider in blocks that raise StreamEnded."""
+        """Yield a stream, as long as the context lasts; it waits for its provider in blocks that raise StreamEnded."""
         stream = Interruptible(StreamEnded)
         if self._ended:
             stream.interrupt()

@@ -56,7 +56,7 @@ def list_query(request: Request, *, default: int = 20, most: int = 100, newest_f
 
 
 def one_of_query(request: Request, name: str) -> str | None:
-    """A parameter of the query; raises the 400 for one that comes twice or is empty."""
+    """Return a parameter of the query; raises the 400 for one that comes twice or is empty."""
     values = request.query_params.getlist(name)
     if len(values) > 1:
         raise invalid(f"`{name}` comes twice in the query", name, "invalid_value")
@@ -66,7 +66,7 @@ def one_of_query(request: Request, name: str) -> str | None:
 
 
 def included(request: Request, known: Iterable[str]) -> frozenset[str]:
-    """The values of `include` and `include[]`, in any spelling of clients; raises the 400 for an unknown one."""
+    """Return the values of `include` and `include[]`, in any spelling of clients; raises the 400 for an unknown one."""
     values = [*request.query_params.getlist("include"), *request.query_params.getlist("include[]")]
     found = frozenset(part for value in values for part in value.split(","))
     if not found <= {*known}:
@@ -83,7 +83,7 @@ async def page_of(
     facet: str | None = None,
     matching: tuple[tuple[str, str], ...] = (),
 ) -> RecordPage:
-    """The page that the query asks for; raises NotFound for a cursor that is none that the caller may read.
+    """Return the page that the query asks for; raises NotFound for a cursor that is none that the caller may read.
 
     A list ends when its client has gone: ClientGone.
     """
@@ -96,7 +96,8 @@ async def page_of(
 
 
 def places_of(places: range, query: ListQuery, after: int | None, before: int | None) -> tuple[range, bool]:
-    """Those of all `places` of a list that are on the page between these two of them, and whether there are more.
+    """Return those of all `places` of a list that are on the page between these two of them, and whether there are
+    more.
 
     The places are in the order of the list, and both cursors are some of them.
     """
@@ -110,8 +111,8 @@ def places_of(places: range, query: ListQuery, after: int | None, before: int | 
 
 
 def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:
-    """A list as clients know it; each of `shown` has an `id`. The ids of an empty one are empty, since some clients
-    refuse null.
+    """Return a list as clients know it; each of `shown` has an `id`. The ids of an empty one are empty, since some
+    clients refuse null.
     """
     return {
         "object": "list",
@@ -123,7 +124,7 @@ def list_of(shown: Sequence[Json], *, has_more: bool) -> Json:
 
 
 def frame_of(page: RecordPage) -> Json:
-    """A list of records as clients know it, but for its `data`."""
+    """Return a list of records as clients know it, but for its `data`."""
     ends = [{"id": record.id} for record in (*page.records[:1], *page.records[-1:])]
     return list_of(ends, has_more=page.has_more) | {"data": []}
 
@@ -154,6 +155,6 @@ async def fitting(
 
 
 def missing_reference(param: str, identity: str) -> ApiError:
-    """The 404 of a body's reference to a missing or unreadable record: the same bytes for both."""
+    """Return the 404 of a body's reference to a missing or unreadable record: the same bytes for both."""
     sentence = f"there is no `{identity}`, or you have no access to it"
     return ApiError(404, sentence, code="not_found", param=param)

@@ -63,7 +63,8 @@ _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 def http_protocol(
     app: ASGIApp, count: Count, cors: Cors | None = None, *, lifespan: LifespanType = "on", **options: Any
 ) -> ProtocolConfig:
-    """The configuration with which uvicorn serves `app`; `count` is called for each request that never reaches `app`.
+    """Return the configuration with which uvicorn serves `app`; `count` is called for each request that never reaches
+    `app`.
 
     `cors` adds its headers to the refusals of such requests. `options` are uvicorn's own (address, TLS).
     """
@@ -147,7 +148,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._await_sense(len(data))
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Begin a head."""
         super().on_message_begin()
         self._head_open = True
         self._head_size = 0
@@ -169,7 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._stop_parsing(ProtocolError.SIZE, f"the request has more than {MAX_HEADER_LINES} headers")
 
     def on_headers_complete(self) -> None:
-        """A head is whole: start the application on it, unless its target is anything but a path and a query."""
+        """Start the application on a head that is whole, unless its target is anything but a path and a query."""
         self._head_open = False
         self._heard = True
         self._stop_head_timer()
@@ -190,7 +191,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        """A body is whole."""
+        """End a body."""
         if self._parts:
             self._hand_on()
         self._body_open = False
@@ -229,12 +230,12 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
-        """The send buffer is full: the client must read within a limited time."""
+        """Give the client a limited time to read, since the send buffer is full."""
         super().pause_writing()
         self._stall_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Go on, since the client has read."""
         self._stop_stall_timer()
         super().resume_writing()
 
@@ -284,7 +285,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def _await_sense(self, more: int) -> None:
-        """Bytes have come that belong to nothing."""
+        """Bound the bytes that belong to nothing."""
         self._framing += more
         if self._framing > MAX_FRAMING:
             sentence = f"more than {MAX_FRAMING} bytes have come between two of the request"

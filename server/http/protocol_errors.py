@@ -36,7 +36,7 @@ class ProtocolConfig(uvicorn.Config):
 def protocol_error_response(
     error: ApiError, request_id: str, cors: Cors | None, headers_read: Iterable[tuple[bytes, bytes]], *, bodiless: bool
 ) -> bytes:
-    """The bytes of a whole answer, after which the connection is to be closed.
+    """Return the bytes of a whole answer, after which the connection is to be closed.
 
     `headers_read` is the part of the request's headers that came before what is wrong. The answer to a HEAD request is
     `bodiless`.

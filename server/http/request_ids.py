@@ -62,7 +62,7 @@ class RequestIds:
 
 
 def _headers(call: RequestState, scope: Scope, own: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The headers that every answer has beside its `own`."""
+    """Return the headers that every answer has beside its `own`."""
     milliseconds = int((perf_counter() - call.started) * 1000)
     headers = [
         (b"x-request-id", call.request_id.encode()),

@@ -34,18 +34,18 @@ class RequestState:
 
 
 def state_of(scope: Scope) -> RequestState:
-    """The call that a scope belongs to; every scope behind `RequestIds` has one."""
+    """Return the call that a scope belongs to; every scope behind `RequestIds` has one."""
     call: RequestState = scope[_KEY]
     return call
 
 
 def scope_of(call: RequestState) -> dict[str, RequestState]:
-    """The member of a scope that `state_of` reads."""
+    """Return the member of a scope that `state_of` reads."""
     return {_KEY: call}
 
 
 def gate_of(scope: Scope) -> Gate:
-    """The way to the policy of a request that has passed `RouteGuard`."""
+    """Return the way to the policy of a request that has passed `RouteGuard`."""
     gate = state_of(scope).gate
     if gate is None:
         raise RuntimeError("a handler ran in front of the route guard")
@@ -53,7 +53,7 @@ def gate_of(scope: Scope) -> Gate:
 
 
 def turn_of(scope: Scope) -> RequestTurn:
-    """The turn of a request that has passed `FairTurns`."""
+    """Return the turn of a request that has passed `FairTurns`."""
     turn = state_of(scope).turn
     if turn is None:
         raise RuntimeError("a handler ran in front of the fair turns")
@@ -61,5 +61,5 @@ def turn_of(scope: Scope) -> RequestTurn:
 
 
 def new_request_id() -> str:
-    """A new request id: unique, and impossible to guess."""
+    """Return a new request id: unique, and impossible to guess."""
     return f"req_{urandom(16).hex()}"

@@ -23,14 +23,16 @@ def json_response(shown: dict[str, Any]) -> JsonInPieces:
 
 
 async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]], member: str = "data") -> JsonInPieces:
-    """The list `frame` as JSON, with this `data` as its `member`, which may be large: it is made while others are
-    served.
+    """Return the list `frame` as JSON, with this `data` as its `member`, which may be large: it is made while others
+    are served.
     """
     return await list_of_texts(frame, map(_json, data), member)
 
 
 async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes], member: str = "data") -> JsonInPieces:
-    """As `list_response`, for `data` that is JSON already, or is made as it is iterated; `member` is its name."""
+    """Return what `list_response` returns, for `data` that is JSON already, or is made as it is iterated; `member` is
+    its name.
+    """
     begin = {name: value for name, value in frame.items() if name != member} | {member: []}
     pieces = [_json(begin).removesuffix(b"]}")]
     until = monotonic() + AT_A_TIME_SECONDS

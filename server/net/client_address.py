@@ -98,7 +98,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """The network as `_parsed` gives its addresses."""
+    """Return the network as `_parsed` gives its addresses."""
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         return ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
     return network

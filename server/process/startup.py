@@ -39,7 +39,7 @@ class WorkerFailed(Exception):
 
 
 def listen(host: str, port: int, place: str = "server.port") -> socket.socket:
-    """A socket that listens on the address, whose port the configuration has at `place`; raises PortInUse."""
+    """Return a socket that listens on the address, whose port the configuration has at `place`; raises PortInUse."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -58,7 +58,7 @@ def raise_file_limit() -> None:
 
 
 def runtime_directory(port: int) -> RuntimeDirectory:
-    """The private directory of the server on this port; a killed server's is taken over. Raises UnsafeDirectory."""
+    """Return the private directory of the server on this port, also that of a killed one; raises UnsafeDirectory."""
     base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     return RuntimeDirectory.claim(base / f"ostiary-{os.geteuid()}-{port}")
 
@@ -75,7 +75,7 @@ def settled() -> None:
 
 
 def start_failure(fault: Exception) -> str | None:
-    """The sentence about a failed start; None for an exception that is a fault of ours."""
+    """Return the sentence about a failed start; None for an exception that is a fault of ours."""
     match fault:
         case OpaStartFailed() | PortInUse() | UnsafeDirectory() | WorkerFailed() | SchemaMismatch():
             return str(fault)

@@ -229,7 +229,7 @@ async def _watch(
 
 
 def _same_code() -> str:
-    """The import path of a worker: the code that its parent runs, whatever its working directory."""
+    """Return the import path of a worker: the code that its parent runs, whatever its working directory."""
     ours = str(Path(__file__).parents[2])
     return os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
 

@@ -95,7 +95,7 @@ class WriteQueue:
         self._count = 0
 
     def waiting(self) -> int:
-        """The number of writes that are not made yet."""
+        """Return the number of writes that are not made yet."""
         return self._count
 
     @property

@@ -225,7 +225,8 @@ def _types(entries: Iterable[ProviderEntry], task: Task) -> list[str]:
 
 
 def _metrics_page(auth: AuthConfig, metrics: Metrics) -> list[RouteGroup]:
-    """The page, where rules of the configuration say which callers may see it, or authentication is off; else nothing.
+    """Return the page, where rules of the configuration say which callers may see it, or authentication is off; else
+    nothing.
 
     Without rules, every caller with a token may use every route, and could see the page.
     """
@@ -258,7 +259,7 @@ def _seal_keys(config: Config) -> list[bytes]:
 
 
 def cors(config: bool | CorsConfig) -> Cors | None:
-    """The CORS headers for pages of other origins; None where no other origin may call."""
+    """Return the CORS headers for pages of other origins; None where no other origin may call."""
     if isinstance(config, CorsConfig):
         return Cors(CorsPolicy(**config.model_dump()))
     return Cors(CorsPolicy.localhost()) if config else None

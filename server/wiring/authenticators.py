@@ -67,7 +67,7 @@ def authenticator(config: AuthConfig, tallies: Tallies | None = None) -> Authent
 
 
 def _oauth2(config: OAuth2Config, tallies: Tallies | None) -> Authenticator:
-    """The authenticator of one issuer with keys alone; else a router between several."""
+    """Return the authenticator of one issuer with keys alone; else a router between several."""
     issuers: tuple[IssuerConfig, ...] = config.issuers or (config,)
     mapped = [(issuer, _mapping(issuer, config.type, tallies)) for issuer in issuers]
     judges = [(issuer, _by_keys(issuer, to), _by_introspection(issuer, to)) for issuer, to in mapped]
@@ -120,7 +120,7 @@ def _by_introspection(config: IssuerConfig, mapping: ClaimsMapping) -> CachingAu
 def _mapping(
     config: IssuerConfig | KubernetesConfig | GitHubConfig, kind: str, tallies: Tallies | None
 ) -> ClaimsMapping:
-    """The mapping of an issuer, or of a provider of that `kind`; without an issuer it is counted under the kind."""
+    """Return the mapping of an issuer, or of a provider of that `kind`; one without an issuer counts under its kind."""
     is_default = config.claims_mapping is None
     pairs = config.claims_mapping if config.claims_mapping is not None else default_claims(kind)
     splits = isinstance(config, IssuerConfig) and config.split_claims
@@ -136,7 +136,7 @@ def _context(config: IssuerConfig | KubernetesConfig | GitHubConfig | CustomConf
 
 
 def services(config: AuthConfig) -> list[str]:
-    """The URLs of the services that are asked about tokens, without files."""
+    """Return the URLs of the services that are asked about tokens, without files."""
     found: list[str] = []
     match config.provider_config:
         case OAuth2Config() as oauth2:

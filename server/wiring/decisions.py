@@ -102,7 +102,7 @@ def _decision_point(transport: OpaTransport, revision: str, telemetry: Telemetry
 
 
 def sample(pdp: PolicyDecisionPoint, log: DecisionLog) -> GaugeSample:
-    """The values of the gauges now."""
+    """Return the values of the gauges now."""
     return GaugeSample(
         breaker_open=pdp.breaker_open,
         breaker_openings=pdp.breaker_openings,

@@ -52,12 +52,12 @@ class ObservedDatabase:
         await self._database.close()
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
-        """The rows of a statement that changes nothing."""
+        """Return the rows of a statement that changes nothing."""
         with self._dependency.used(DatabaseUnavailable):
             return await self._database.read(statement, *values)
 
     async def scan(self, statement: str, *values: Value) -> list[Row]:
-        """The rows of a statement of a list."""
+        """Return the rows of a statement of a list."""
         with self._dependency.used(DatabaseUnavailable):
             return await self._database.scan(statement, *values)
 
@@ -104,7 +104,7 @@ class ObservedCounters:
             await self._counters.give_back(key, window, tokens)
 
     async def used(self, key: str) -> Usage | None:
-        """The usage in the last period that was counted."""
+        """Return the usage in the last period that was counted."""
         return await self._counters.used(key)
 
     async def reset(self, key: str) -> None:
@@ -215,7 +215,7 @@ class ObservedAuthenticator:
             dependency.probe = connecting(addresses)
 
     async def authenticate(self, token: str, request: Scope, /) -> Principal:
-        """The principal whom `token` proves."""
+        """Return the principal whom `token` proves."""
         try:
             principal = await self._authenticator.authenticate(token, request)
         except IdentityUnavailable as fault:
@@ -233,7 +233,7 @@ class ObservedAuthenticator:
 
 
 def connecting(addresses: Sequence[str]) -> Probe:
-    """A probe that connects to each of the addresses, which are URLs, and sends nothing."""
+    """Return a probe that connects to each of the addresses, which are URLs, and sends nothing."""
 
     async def probe() -> str | None:
         faults = [fault for fault in await asyncio.gather(*map(_connect, addresses)) if fault is not None]
@@ -268,7 +268,7 @@ class ObservedDecisions:
         self._log = log
 
     def answered(self, seconds: float) -> None:
-        """A question took that long."""
+        """Note that a question took that long."""
         self._observer.answered(seconds)
 
     def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
@@ -278,7 +278,7 @@ class ObservedDecisions:
             self._policy.worked()
 
     def unavailable(self, failure: Failure) -> None:
-        """A question got no decision."""
+        """Note that a question got no decision."""
         self._observer.unavailable(failure)
         if failure is Failure.DECISION_LOG:
             self._log.failed("it can't be written")

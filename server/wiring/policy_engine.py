@@ -53,7 +53,7 @@ class OwnOpa:
 
 
 def opa_elsewhere(config: OpaConfig) -> TcpAddress | None:
-    """The address of an OPA that the operator runs; None where the server starts its own."""
+    """Return the address of an OPA that the operator runs; None where the server starts its own."""
     location = config.location
     if location is None:
         return None

@@ -28,18 +28,18 @@ def preflight(config: Config) -> list[str]:
 
 
 def server_tls(settings: ServerConfig) -> ServerTls | None:
-    """The certificate that the server shows, or None; raises UnusableCertificate and UnusableAuthorities."""
+    """Return the certificate that the server shows, or None; raises UnusableCertificate and UnusableAuthorities."""
     certfile, keyfile = settings.tls_certfile, settings.tls_keyfile
     return None if certfile is None or keyfile is None else ServerTls(certfile, keyfile, settings.tls_cafile)
 
 
 def key_store(config: ApiKeyConfig) -> KeyStore:
-    """The store of API keys."""
+    """Return the store of API keys."""
     return KeyStore(config.db_path or home() / KEYS_FILE)
 
 
 def _authorities(config: Config) -> Iterator[Path]:
-    """Every file of authorities by which this server verifies others."""
+    """Yield every file of authorities by which this server verifies others."""
     for providers in config.providers.values():
         for provider in providers:
             verify = getattr(provider.config, "tls_verify", True)

@@ -14,7 +14,7 @@ from server.config import AuthConfig
 
 
 def rules_about(auth: AuthConfig, kind: str) -> frozenset[str]:
-    """The names of the rules whose resource pattern begins with the type `kind`, such as `access_policy[3]`.
+    """Return the names of the rules whose resource pattern begins with the type `kind`, such as `access_policy[3]`.
 
     A regular expression counts if each of its alternatives begins with `kind::`.
     """

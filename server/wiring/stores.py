@@ -206,7 +206,7 @@ class Stores:
         return Departures(database, self.ingestion.notes.file_gone, self.ingestion.wake)
 
     def _table(self, named: Table | Namespace | None, default: str, counting: Counting = RECORDS) -> RecordTable:
-        """The table that is configured so; `default` is its name where the configuration has none."""
+        """Return the table that is configured so; `default` is its name where the configuration has none."""
         database = self._database(None if named is None else named.backend)
         return self._table_of(database, table_name(named, default), counting=counting)
 
@@ -221,7 +221,7 @@ class Stores:
         return RecordParts(self._table_of(records.database, beside(records.name, parts), records.name, PARTS))
 
     def _database(self, backend: str | None) -> Database:
-        """The database of a backend, once for all the stores in it; None is the server's own choice."""
+        """Return the database of a backend, once for all the stores in it; None is the server's own choice."""
         key = "" if backend is None else backend
         if key not in self._databases:
             dependency = Dependency("database" if backend is None else f"database:{backend}")
@@ -232,7 +232,9 @@ class Stores:
 
 
 def _recorded(records: RecordTable, standard: str, removals: Removals | None = None) -> GuardedStore:
-    """The guarded store of a table; policies know it by its standard name, and by that of the configuration as well."""
+    """Return the guarded store of a table; policies know it by its standard name, and by that of the configuration as
+    well.
+    """
     kind = TYPES[type_of_record(standard)].name
     types = () if records.name == standard else (kind, type_of_record(records.name))
     return GuardedStore(records, kind, types=types, removals=removals)

@@ -32,7 +32,7 @@ class TracedDecisionPoint(PolicyDecisionPoint):
         self._tracing = tracing
 
     async def ask(self, question: Question) -> Answer:
-        """As without a span."""
+        """Ask as without a span."""
         parts = ("route", question.route), ("resource", question.resource)
         asked = " ".join(name for name, part in parts if part is not None)
         with self._tracing.step("policy decision", {_QUESTION: asked}) as span:
@@ -42,7 +42,7 @@ class TracedDecisionPoint(PolicyDecisionPoint):
         return answer
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
-        """As without a span."""
+        """Ask as without a span."""
         asked = "resources" if questions[0].route is None else "route resources"
         with self._tracing.step("policy decisions", {_QUESTION: asked}) as span:
             answers = await super().ask_many(questions)
@@ -50,7 +50,7 @@ class TracedDecisionPoint(PolicyDecisionPoint):
         return answers
 
     async def filter(self, question: ListQuestion) -> RecordFilter:
-        """As without a span."""
+        """Ask as without a span."""
         with self._tracing.step("policy filter", {_QUESTION: "list"}) as span:
             found = await super().filter(question)
             span.set_attribute(_EFFECT, Outcome.FILTER)

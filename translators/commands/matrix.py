@@ -61,7 +61,7 @@ class Matrix:
     left_out: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The table for machines: one entry for each decision."""
+        """Return the table for machines: one entry for each decision."""
         return {
             "revision": self.revision,
             "authentication": "configured" if self.authentication else "off",
@@ -112,7 +112,7 @@ class _Asker:
         return number * sum(1 for column in self._columns for _ in self._questions(somebody, column))
 
     def cells(self, everyone: Sequence[Caller]) -> dict[Caller, tuple[Cell, ...]]:
-        """The row of each caller."""
+        """Return the row of each caller."""
         asked = [
             (caller, number, relation, form)
             for caller in everyone
@@ -142,7 +142,9 @@ class _Asker:
     def _relations(
         self, caller: Caller, column: Column
     ) -> Iterator[tuple[str, Question | None, Question | None, Origin]]:
-        """Each way in which the caller may stand to the resource, with the principal and the owner that make it so."""
+        """Yield each way in which the caller may stand to the resource, with the principal and the owner that make it
+        so.
+        """
         myself = caller.principal()
         if column.verb == Action.CREATE:
             yield "", myself, None, Origin.CREATED

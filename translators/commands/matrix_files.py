@@ -34,7 +34,7 @@ _OFF: Final = "Authentication is off: every access question of an anonymous call
 
 
 def write_csv(matrix: Matrix, path: Path) -> None:
-    """One line for each caller, one column for each thing to do; raises OSError.
+    """Write one line for each caller, one column for each thing to do; raises OSError.
 
     Every text starts with a word of ours, so that no spreadsheet takes a name of the policy for a formula.
     """

@@ -99,7 +99,7 @@ class Sight:
 
 
 def _declared(rule: Tree) -> set[str]:
-    """The variables that arguments, `some`, `every` and patterns on the left of `:=` make."""
+    """Return the variables that arguments, `some`, `every` and patterns on the left of `:=` make."""
     found: list[Any] = [rule["head"].get("args", ())]
     for node in nodes(rule):
         terms = node.get("terms")

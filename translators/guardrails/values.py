@@ -42,7 +42,7 @@ def refused_values(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span,
 
 
 def compared_ids(path: Path, rule: Tree, sight: Sight) -> dict[Span, Shape]:
-    """The ids of callers and owners that are compared with literals, by the places of the comparisons."""
+    """Return the ids of callers and owners that are compared with literals, by the places of the comparisons."""
     found: dict[Span, Shape] = {}
     for node, function, operands in calls(rule):
         if function in _EQUALITY | {_MEMBERSHIP} and len(operands) == 2:

@@ -50,12 +50,12 @@ class _Piece:
     states: int
 
     def bound(self, binding: _Binding) -> str:
-        """The text, in a group if it doesn't hold together as `binding` demands."""
+        """Return the text, in a group if it doesn't hold together as `binding` demands."""
         return self.text if self.binding >= binding else f"(?:{self.text})"
 
 
 def write(sequence: Sequence) -> str:
-    r"""The pattern `\A(?:…)` for a tree that `settle` has made; refuses one that gets too large."""
+    r"""Return the pattern `\A(?:…)` for a tree that `settle` has made; refuses one that gets too large."""
     items = sequence.items
     while items and isinstance(items[0], At) and items[0].anchor is Anchor.START:
         items = items[1:]

@@ -52,7 +52,7 @@ def _prompt_tokens(body: Json) -> int:
 
 
 def _tokens(value: Any) -> int:
-    """A token for each four bytes of text, and a fixed number for what is not text."""
+    """Return a token for each four bytes of text, and a fixed number for what is not text."""
     size, attachments, waiting = 0, 0, [value]
     while waiting:
         match waiting.pop():

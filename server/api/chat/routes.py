@@ -39,7 +39,7 @@ class ChatCompletions:
         self._files = files
 
     def routes(self) -> list[ApiRoute]:
-        """The route that makes chat completions."""
+        """Return the route that makes chat completions."""
         return [
             AskingRoute(
                 "/v1/chat/completions",

@@ -146,7 +146,7 @@ class StoredChats:
 
 
 def _matching(request: Request) -> tuple[tuple[str, str], ...]:
-    """The `metadata[name]=value` of a query; raises the 400 that tells what is wrong."""
+    """Return the `metadata[name]=value` of a query; raises the 400 that tells what is wrong."""
     found: dict[str, str] = {}
     for parameter, value in request.query_params.multi_items():
         if not parameter.startswith("metadata"):

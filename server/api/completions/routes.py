@@ -25,7 +25,7 @@ class Completions:
         self._asking = asking
 
     def routes(self) -> list[ApiRoute]:
-        """The route that completes texts."""
+        """Return the route that completes texts."""
         return [
             AskingRoute(
                 "/v1/completions",

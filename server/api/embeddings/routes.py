@@ -26,7 +26,7 @@ class Embeddings:
         self._asking = asking
 
     def routes(self) -> list[ApiRoute]:
-        """The route that makes embeddings."""
+        """Return the route that makes embeddings."""
         return [
             AskingRoute(
                 "/v1/embeddings",

@@ -157,7 +157,7 @@ class Content(Response):
 
 
 def file_object(record: Record) -> dict[str, Any]:
-    """A file as clients know it. All of it is here, so there is nothing to wait for."""
+    """Return a file as clients know it. All of it is here, so there is nothing to wait for."""
     ends = {} if record.expires_at is None else {"expires_at": record.expires_at}
     return {
         "id": record.id,

@@ -53,7 +53,7 @@ class FileStore:
 
     @asynccontextmanager
     async def uploading(self, identity: str, creation: Creation) -> AsyncIterator[Upload]:
-        """A new file, of which nothing is left behind unless it is kept before the context ends."""
+        """Yield a new file, of which nothing is left behind unless it is kept before the context ends."""
         upload = Upload(identity, creation, self.records, self._claims, self._blobs)
         try:
             yield upload
@@ -113,7 +113,7 @@ class Upload:
         await self._records.check_room(self._creation, Stored(1, size))
 
     async def keep(self, described: Mapping[str, Any], facet: str, lifetime: int | None) -> Record:
-        """The file's record, once every byte is on the disk: `described`, with the number of bytes.
+        """Store the file's record once every byte is on the disk, and return it: `described`, with the number of bytes.
 
         Raises BlobsUnavailable and StorageExceeded.
         """

@@ -103,7 +103,9 @@ async def read_upload(request: Request, upload: Upload, most: int, lane: UploadT
 
 
 async def _slices(receive: Receive, most: int, lane: UploadTurns) -> AsyncIterator[bytes]:
-    """The body in pieces that are quickly parsed. A client that is too slow is told so; waiting for us is not slow."""
+    """Yield the body in pieces that are quickly parsed. A client that is too slow is told so; waiting for us is not
+    slow.
+    """
     size, waited, more = 0, 0.0, True
     while more:
         await lane.enter()

@@ -69,12 +69,14 @@ def read_message(document: Document) -> Json:
 
 
 def read_costed_message(document: Document) -> Json:
-    """As `read_message`, with an estimate of the tokens."""
+    """Read a message as `read_message` does, with an estimate of the tokens."""
     return _read(document, read_costed_chat)
 
 
 def read_counted_message(document: Document) -> Json:
-    """As `read_message`, with an estimate of the tokens of the prompt alone, for which no answer has a length."""
+    """Read a message as `read_message` does, with an estimate of the tokens of the prompt alone, for which no answer
+    has a length.
+    """
     return _read(document, read_counted_chat, is_asked=False)
 
 

@@ -43,7 +43,7 @@ class MessageRoutes:
         self._reader = reader
 
     def routes(self) -> list[ApiRoute]:
-        """The routes that answer messages, and that count the tokens of what would be asked."""
+        """Return the routes that answer messages, and that count the tokens of what would be asked."""
         files, shields = (Action.READ, type_of_record("openai_files")), (Action.READ, "shield")
         routes = (
             ("", "messages.create", self.create, [files, shields]),

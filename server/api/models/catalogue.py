@@ -57,7 +57,9 @@ class Catalogue:
         return self._resources.get(name) or Resource("model", (name,), None, Origin.CREATED)
 
     async def get(self, gate: Gate, name: str) -> Model:
-        """The model of that name, which may be any of its names; NotFound if there is none that the caller may read."""
+        """Return the model of that name, which may be any of its names; raise NotFound if there is none that the caller
+        may read.
+        """
         model = self._by_name.get(name)
         if model is None:
             return await self._registered.get(gate, name)
@@ -71,15 +73,17 @@ class Catalogue:
         return self._configured[permit.resource.names[0]]
 
     async def stored_name(self, gate: Gate, name: str) -> str:
-        """The name under which answers of that model are stored; the model may be gone, and its answers still there."""
+        """Return the name under which answers of that model are stored; the model may be gone, and its answers still
+        there.
+        """
         try:
             return (await self.get(gate, name)).name
         except NotFound:
             return name
 
     async def page(self, gate: Gate, part: Part) -> ModelPage:
-        """The models of the part that the caller may read: the configuration's in its order, then the registered ones
-        by age, or all of them the other way round. Raises NotFound for a cursor that is none of them.
+        """Return the models of the part that the caller may read: the configuration's in its order, then the
+        registered ones by age, or all of them the other way round. Raises NotFound for a cursor that is none of them.
         """
         permits = await gate.listed("model", tuple(self._resources.values()))
         own = [self._configured[permit.resource.names[0]] for permit in permits]

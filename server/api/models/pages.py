@@ -37,13 +37,13 @@ Take: TypeAlias = Callable[[int], Awaitable[ModelPage]]
 
 
 def cut(models: Sequence[Model], limit: int, *, from_end: bool) -> ModelPage:
-    """The first `limit` of these models, or the last ones."""
+    """Return the first `limit` of these models, or the last ones."""
     kept = models[max(0, len(models) - limit) :] if from_end else models[:limit]
     return ModelPage(kept, len(models) > limit)
 
 
 async def joined(nearer: Take, farther: Take, limit: int, *, from_end: bool) -> ModelPage:
-    """A page out of two lists that follow each other; it is filled from the `nearer` one first."""
+    """Return a page out of two lists that follow each other; it is filled from the `nearer` one first."""
     near = await nearer(limit)
     if near.has_more:
         return near

@@ -34,11 +34,11 @@ class RegisteredModels:
         self._store = GuardedStore(models, _KIND, RecordNames(names.name, reserved.are_taken))
 
     async def get(self, gate: Gate, name: str) -> Model:
-        """The model of that name, for callers who may read it; raises NotFound."""
+        """Return the model of that name, for callers who may read it; raises NotFound."""
         return _model(await self._record(gate, name))
 
     async def page(self, gate: Gate, part: Part) -> ModelPage:
-        """Those of the part that the caller may read; raises NotFound for a cursor that is none of them."""
+        """Return the models of the part that the caller may read; raises NotFound for a cursor that is none of them."""
         await gate.enter()
         if await self._models.is_empty():
             # Nothing is left to ask about: most servers have no such model, and every page load lists the models.
@@ -53,7 +53,7 @@ class RegisteredModels:
         return ModelPage([_model(record) for record in listed.records], listed.has_more)
 
     async def _page_to_an_end(self, gate: Gate, part: Part, before: Record | None) -> ModelPage:
-        """The last models of all, or with `before` the first ones in front of it: the store knows neither."""
+        """Return the last models of all, or with `before` the first ones in front of it: the store knows neither."""
         newest_first = part.newest_first is not part.from_end
         listed = await self._store.page(gate, Page(part.limit + 1, None, None, newest_first))
         records = [*takewhile(lambda record: before is None or record.id != before.id, listed.records)]
@@ -64,11 +64,13 @@ class RegisteredModels:
         return replace(page, has_more=page.has_more or ends_early)
 
     async def permit_create(self, gate: Gate, model: Model) -> Creation:
-        """Leave to register the model; raises AccessDenied."""
+        """Return a permit to register the model; raises AccessDenied."""
         return await self._store.permit_create(gate, *model.names)
 
     async def create(self, permit: Creation, model: Model) -> Model:
-        """The registered model, owned as the decision says; AlreadyThere if it may not have one of its names."""
+        """Return the registered model, owned as the decision says; raises AlreadyThere if it may not have one of its
+        names.
+        """
         if self._reserved.are_taken(model.names):
             raise AlreadyThere
         body = {"model_id": model.model_id, "model_type": model.kind, "metadata": dict(model.metadata)}
@@ -82,7 +84,7 @@ class RegisteredModels:
         return _model(await self._store.create(permit, draft, [*map(self._names.inserting, named)]))
 
     async def delete(self, gate: Gate, name: str) -> Model:
-        """The model that is gone now, with its names; raises NotFound, and AccessDenied where it may be read."""
+        """Delete a model and return it with its names; raises NotFound, and AccessDenied where it may be read."""
         return _model(await self._store.delete(gate, await self._canonical(name)))
 
     async def look_for(self, name: str) -> None:

@@ -37,7 +37,7 @@ class Models:
         self._shown = {model.name: model_object(model, created) for model in catalogue.configured}
 
     def routes(self) -> Sequence[ApiRoute]:
-        """The routes that show models."""
+        """Return the routes that show models."""
         asks = [(Action.READ, "model")]
         return [
             AskingRoute("/v1/models", self.list, asks=asks, name="models.list"),
@@ -81,7 +81,7 @@ async def find_model(catalogue: Catalogue, gate: Gate, name: str) -> Model:
 
 
 def provider_gone(name: str) -> ApiError:
-    """The 404 of a model that no provider runs any more."""
+    """Return the 404 of a model that no provider runs any more."""
     sentence = (
         f"no provider runs the model `{name}` any more: its provider has left the configuration, or may not run it"
     )

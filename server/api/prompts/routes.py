@@ -144,7 +144,7 @@ class PromptVersions:
 
 
 def _number(request: Request, name: str) -> int | None:
-    """A parameter of the query that is the number of a version."""
+    """Return a parameter of the query that is the number of a version."""
     value = one_of_query(request, name)
     if value is not None and not _NUMBER.fullmatch(value):
         raise invalid(f"`{name}` must be the number of a version, a whole number from 1 on", name, "invalid_value")

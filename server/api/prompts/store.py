@@ -66,7 +66,7 @@ class Prompts:
         self._versions = versions
 
     async def create(self, permit: Creation, identity: str, wording: Wording) -> Record:
-        """A prompt with its first version."""
+        """Create a prompt with its first version, and return it."""
         return await self.records.create(
             permit,
             Draft(identity, {"latest": 1, "default": 1, **wording.body}),
@@ -74,7 +74,9 @@ class Prompts:
         )
 
     async def add(self, gate: Gate, identity: str, latest: int, wording: Wording, *, default: bool) -> Version:
-        """The version behind `latest`; raises NotLatest, TooManyParts, and what `GuardedStore.update` raises."""
+        """Add the version behind `latest`, and return it; raises NotLatest, TooManyParts, and what
+        `GuardedStore.update` raises.
+        """
         number = latest + 1
 
         def change(record: Record) -> Record:
@@ -94,7 +96,7 @@ class Prompts:
         return Version(identity, number, wording, default)
 
     async def set_default(self, gate: Gate, identity: str, number: int) -> Version:
-        """The version that is the default from now on; raises NoSuchVersion, and what `GuardedStore.update` raises."""
+        """Make a version the default, and return it; raises NoSuchVersion, and what `GuardedStore.update` raises."""
         record = await self.records.permit(gate, identity, Action.UPDATE)
         wording = (await self.version(record, number)).wording
         await self.records.update(
@@ -114,7 +116,7 @@ class Prompts:
         return Version(record.id, number, Wording(**part), is_default=False)
 
     async def versions(self, record: Record, numbers: range, *, from_end: bool) -> list[Version]:
-        """The versions of a prompt that have these numbers, which follow each other upwards or downwards.
+        """Return the versions of a prompt that have these numbers, which follow each other upwards or downwards.
 
         Of those that do not fit on a page, the last ones are left out, or with `from_end` the first ones.
         """

@@ -51,8 +51,9 @@ _SHOWN: Final = {"vector_store": "vector_db"}
 
 
 def _kinds() -> Iterator[RegistryKind]:
-    """One for each type that callers register, but for models, which `server.api.models` registers; raises KeyError for
-    a type whose bodies nothing here reads.
+    """Yield a kind for each type that callers register, but for models, which `server.api.models` registers.
+
+    Raises KeyError for a type whose bodies nothing here reads.
     """
     for row in TYPES.values():
         if row.registry is not None and row.name != "model":

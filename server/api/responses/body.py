@@ -172,7 +172,9 @@ def read_response(document: Document) -> Json:
 
 
 def read_create(document: Document) -> Json:
-    """As `read_response`, of a message on a WebSocket, whose response is always streamed; raises InvalidJson."""
+    """Read a message on a WebSocket as `read_response` reads a body; its response is always streamed. Raises
+    InvalidJson.
+    """
     body = document.members
     if body.get("type") != CREATE:
         raise wrong("type", f"must be `{CREATE}`; other events of clients are not served")

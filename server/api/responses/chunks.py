@@ -40,7 +40,7 @@ def read_events(piece: bytes) -> list[Happening]:
 
 
 def read_joined(piece: bytes) -> list[Happening]:
-    """As `read_events`, with neighbouring pieces of one text as one piece of it."""
+    """Read events as `read_events` does, with neighbouring pieces of one text as one piece of it."""
     found = list[Happening]()
     for happening in read_events(piece):
         last = found[-1] if found else None

@@ -64,12 +64,12 @@ def read_turn(document: Document) -> Json:
 
 
 def read_costed_turn(document: Document) -> Json:
-    """As `read_turn`, with an estimate of the tokens."""
+    """Read a turn as `read_turn` does, with an estimate of the tokens."""
     return _read(document, read_costed_chat)
 
 
 def read_counted_turn(document: Document) -> Json:
-    """As `read_turn`, with an estimate of the tokens of the prompt alone."""
+    """Read a turn as `read_turn` does, with an estimate of the tokens of the prompt alone."""
     return _read(document, read_counted_chat)
 
 

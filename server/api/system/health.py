@@ -39,7 +39,7 @@ class HealthRoutes:
         self._policy: Finding | None = None
 
     def routes(self) -> list[ApiRoute]:
-        """The routes for probes and the version."""
+        """Return the routes for probes and the version."""
         return [
             ApiRoute("/v1/health", self.alive, asks=ROUTE_ALONE, name="health"),
             AskingRoute(
@@ -87,7 +87,9 @@ class HealthRoutes:
         return JSONResponse(report) if ready else JSONResponse(report, 503, {"Retry-After": "1"})
 
     async def _hidden(self, gate: Gate) -> set[str]:
-        """The dependencies that are providers which this caller may not read, or all of them if that can't be told."""
+        """Return the dependencies that are providers which this caller may not read, or all of them if that can't be
+        told.
+        """
         providers = {each.provider_id: each.name for each in self._dependencies if each.provider_id is not None}
         if not gate.judged or not providers:
             return set(providers.values())
@@ -109,7 +111,7 @@ def _status(ready: bool, found: Iterable[Finding]) -> str:
 
 
 def _of_policy(fault: str | None, used: Finding, shown: Finding | None) -> Finding:
-    """The policy engine as it has just been asked, which says more than its last use.
+    """Return the policy engine as it has just been asked, which says more than its last use.
 
     It has been so since its last use or the last report said so, whichever is the one that says the same.
     """

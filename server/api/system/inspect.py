@@ -19,7 +19,7 @@ class InspectRoutes:
         self._provider_types = provider_types
 
     def routes(self) -> list[ApiRoute]:
-        """The route of the list."""
+        """Return the route of the list."""
         return [ApiRoute("/v1/inspect/routes", self.list, asks=ROUTE_ALONE, name="inspect.routes")]
 
     async def list(self, request: Request) -> Response:

@@ -20,7 +20,7 @@ class MetricsPage:
         self._coming: dict[str, asyncio.Task[bytes]] = {}
 
     def routes(self) -> list[ApiRoute]:
-        """The route of the page."""
+        """Return the route of the page."""
         return [ApiRoute("/metrics", self.show, asks=ROUTE_ALONE, name="metrics")]
 
     async def show(self, request: Request) -> Response:

@@ -66,7 +66,7 @@ class ProviderRoutes:
         self._about_providers = about_providers
 
     def routes(self) -> Sequence[ApiRoute]:
-        """The routes that show providers."""
+        """Return the routes that show providers."""
         asks = [(Action.READ, "provider")]
         return [
             ApiRoute("/v1/providers", self.list, asks=asks, name="providers.list"),

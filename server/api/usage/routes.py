@@ -33,7 +33,7 @@ class UsageRoutes:
         self._reports = reports
 
     def routes(self) -> list[ApiRoute]:
-        """The route of reports."""
+        """Return the route of reports."""
         return [AskingRoute("/v1/usage", self.page, asks=[(Action.READ, KIND)], name="usage.list")]
 
     async def page(self, request: Request) -> Response:

@@ -148,7 +148,7 @@ class VectorStores:
         return modern(record), permit
 
     async def fillable(self, gate: Gate, identity: str) -> tuple[Record, Permit]:
-        """As `changeable`, for what puts something into a store and shows nothing of it: `update` is enough."""
+        """Return what `changeable` returns, for a change that shows nothing of the store: `update` is enough."""
         record, permit = await self.records.permitted(gate, identity, Action.UPDATE, shown=False)
         return modern(record), permit
 

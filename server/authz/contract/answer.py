@@ -67,7 +67,7 @@ class Malformed(Exception):
 
 
 def read_answer(body: bytes, question: Question) -> Answer:
-    """The answer in `body`, or PolicyUnavailable: nothing is defaulted, converted or overlooked."""
+    """Return the answer in `body`; nothing is defaulted, converted or overlooked. Raises PolicyUnavailable."""
     try:
         if len(body) <= _SHORT and question.action is not Action.CREATE:
             return _read_plain(body, question.route is not None, question.resource is not None)
@@ -79,7 +79,7 @@ def read_answer(body: bytes, question: Question) -> Answer:
 
 @lru_cache(maxsize=512)
 def _read_plain(body: bytes, of_route: bool, of_resource: bool) -> Answer:
-    """The answer to a question that makes no caller an owner: it depends on these three arguments alone.
+    """Return the answer to a question that makes no caller an owner: it depends on these three arguments alone.
 
     OPA is asked each time, but of the many answers that are equal to the byte only one has to be taken apart.
     """
@@ -88,7 +88,7 @@ def _read_plain(body: bytes, of_route: bool, of_resource: bool) -> Answer:
 
 
 def read_answers(body: bytes, questions: Sequence[Question]) -> list[Answer]:
-    """The answers in `body` to questions that were asked together, one for each, or PolicyUnavailable.
+    """Return the answers in `body` to questions that were asked together, one for each; raises PolicyUnavailable.
 
     OPA counts them as one decision, so they have one id.
     """
@@ -107,7 +107,7 @@ def read_answers(body: bytes, questions: Sequence[Question]) -> list[Answer]:
 
 
 def apart(body: bytes, count: int) -> list[bytes] | None:
-    """The answers of `count` questions asked together, each as OPA would have sent it to one of them; else None.
+    """Return the answers of `count` questions asked together, each as OPA would have sent it to one of them, or None.
 
     Only the places where one answer ends and the next begins are looked for. No text of an answer can look like one,
     since JSON has no bare quotation mark in a text; and what isn't one whole answer does not read as one later.
@@ -124,7 +124,7 @@ def of_logging_opa(body: bytes) -> bool:
 
 
 def read_undecided(body: bytes) -> str:
-    """The revision in the answer to `question.MALFORMED`, which must hold no decision; else PolicyUnavailable."""
+    """Return the revision in the answer to `question.MALFORMED`; raises PolicyUnavailable if it holds a decision."""
     try:
         return revision_of(exactly(read_reply(body).result, {"contract", "revision"}))
     except Malformed as fault:
@@ -170,14 +170,14 @@ def read_reply(body: bytes) -> OpaReply:
 
 
 def exactly(result: Any, keys: set[str]) -> Json:
-    """The members of a `result` that must hold exactly `keys`; raises Malformed."""
+    """Return the members of a `result` that must hold exactly `keys`; raises Malformed."""
     if type(result) is not dict or result.keys() != keys:
         raise Malformed("`result` does not hold exactly what was asked for")
     return result
 
 
 def revision_of(result: Json) -> str:
-    """The revision of a `result` of our contract version; raises Malformed."""
+    """Return the revision of a `result` of our contract version; raises Malformed."""
     contract, revision = result["contract"], result["revision"]
     if type(contract) is not int or contract != CONTRACT:
         raise Malformed(f"`contract` is not {CONTRACT}")
@@ -205,7 +205,7 @@ def _decision(part: Any, revision: str, question: Question | None) -> Decision:
 
 
 def _obligations(listed: Any, question: Question | None, verdict: Verdict) -> tuple[Obligation, ...]:
-    """The obligations: a permit of a route may bring a limit and then shields, one to read may bring shields, a
+    """Return the obligations: a permit of a route may bring a limit and then shields, one to read may bring shields, a
     permitted create must bring its owner, and no other is valid.
     """
     if type(listed) is not list:
@@ -252,7 +252,7 @@ def _limit(listed: list[Any]) -> UseLimit:
 
 
 def _duty(question: Question | None) -> Principal | None:
-    """The owner that must be stamped if this question is permitted: the caller, on a create."""
+    """Return the owner that must be stamped if this question is permitted: the caller, on a create."""
     if question is None or question.action is not Action.CREATE or not isinstance(question.principal, Principal):
         return None
     return question.principal

@@ -74,7 +74,7 @@ class ListQuestion:
 
 
 def encode(question: Question) -> bytes:
-    """The body of the request to OPA.
+    """Return the body of the request to OPA.
 
     Every text is checked on the way: one of another type, or one that is no Unicode text (a lone surrogate, which OPA
     would judge as another character than the one it stands for here), raises PolicyUnavailable. Built piece by piece,
@@ -87,7 +87,7 @@ def encode(question: Question) -> bytes:
 
 
 def encode_many(questions: Sequence[Question], longest: int) -> tuple[bytes, int]:
-    """The body of one request that asks the first of `questions`, as strict as `encode`, and how many they are.
+    """Return the body of one request that asks the first of `questions`, as strict as `encode`, and how many they are.
 
     They are one, and as many more as fit into `longest` bytes: a list of a caller with very many attributes must not
     go in as many requests as it has questions, each with all of them. Each caller and each owner stands in it once,
@@ -141,12 +141,12 @@ class _Principals:
 
 
 def together(bodies: Sequence[bytes]) -> bytes:
-    """One body that asks what each of these bodies of `encode` asks."""
+    """Return one body that asks what each of these bodies of `encode` asks."""
     return b'{"input":{"questions":[%b]}}' % b",".join([body[len(b'{"input":') : -1] for body in bodies])
 
 
 def _input(question: Question, spelled: Callable[[Principal], str]) -> str:
-    """The members of a question, in which a principal stands as `spelled` says."""
+    """Return the members of a question, in which a principal stands as `spelled` says."""
     text = _caller(question.principal, spelled)
     if question.route is not None:
         method, path = encode_basestring(question.route.method), encode_basestring(question.route.path)
@@ -157,7 +157,7 @@ def _input(question: Question, spelled: Callable[[Principal], str]) -> str:
 
 
 def encode_list(question: ListQuestion) -> bytes:
-    """The body of the request to OPA, as strict as `encode`."""
+    """Return the body of the request to OPA, as strict as `encode`."""
     try:
         kind, action = encode_basestring(question.type), encode_basestring(question.action)
         types = _types(question.types)

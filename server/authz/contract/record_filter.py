@@ -93,7 +93,7 @@ class RecordFilter:
 
 
 def read_filter(body: bytes, question: ListQuestion) -> RecordFilter:
-    """The clauses in `body`, or PolicyUnavailable: nothing is defaulted, converted or overlooked."""
+    """Return the clauses in `body`; nothing is defaulted, converted or overlooked. Raises PolicyUnavailable."""
     try:
         reply = read_reply(body)
         result = exactly(reply.result, {"contract", "revision", "clauses"})

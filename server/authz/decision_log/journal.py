@@ -42,12 +42,12 @@ class Journal:
 
     @classmethod
     def in_memory(cls) -> Journal:
-        """One that is gone with the process."""
+        """Make a journal that is gone with the process."""
         return cls(mmap.mmap(-1, 2 * HALF))
 
     @classmethod
     def beside(cls, log: Path) -> Journal:
-        """One in a new file beside `log`, with mode 0600, all of its space taken at once; raises OSError."""
+        """Make a journal in a new file beside `log`, with mode 0600, all of its space taken at once; raises OSError."""
         path = Path(f"{log}{_MARK}{secrets.token_hex(4)}")
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -85,7 +85,7 @@ class Journal:
         return given
 
     def content(self, half: int) -> bytes:
-        """The lines in a half."""
+        """Return the lines in a half."""
         length = self._number(half, _LENGTH)
         return self._memory[half + _DATA : half + _DATA + length]
 
@@ -130,7 +130,8 @@ class Journal:
 
 
 def left_behind(log: Path) -> Iterator[bytes]:
-    """The lines, in order, that dead processes had for `log` and that are not in it; each journal is then removed.
+    """Yield the lines, in order, that dead processes had for `log` and that are not in it; each journal is then
+    removed.
 
     A journal is removed once the next one is asked for, so what came of it must have been written by then.
     """
@@ -160,7 +161,7 @@ def _missing(memory: bytes, log: Path) -> bytes:
 
 
 def _already_written(lines: bytes, log: Path, inode: int, place: int) -> int:
-    """The number of bytes of whole `lines` at `place` in the file that a killed process was writing to."""
+    """Return the number of bytes of whole `lines` at `place` in the file that a killed process was writing to."""
     for path in (log, *log.parent.glob(f"{_escaped(log.name)}.[0-9]*")):
         with contextlib.suppress(OSError), path.open("rb") as file:
             if os.fstat(file.fileno()).st_ino == inode:

@@ -110,7 +110,7 @@ class DecisionLog:
 
     @classmethod
     def to_stderr(cls) -> DecisionLog:
-        """A log that appends to standard error; for the events of OPA's own log."""
+        """Make a log that appends to standard error; it is for the events of OPA's own log."""
         return cls(Stream(_STANDARD_ERROR), Journal.in_memory())
 
     @property
@@ -204,7 +204,7 @@ class DecisionLog:
             self._handed.append(now)
 
     def _taken(self, written: int) -> None:
-        """The thread is through with a half."""
+        """Note that the thread is through with a half."""
         self._written = written
         for turn in self._given.popleft():
             turn.end()

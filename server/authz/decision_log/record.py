@@ -67,7 +67,7 @@ def lines_of(
     milliseconds: float,
     made: Sequence[str] = (),
 ) -> Iterator[str]:
-    """One JSON object for each part of the question; `answer` is the reason as a text where there is no answer.
+    """Yield one JSON object for each part of the question; `answer` is the reason as a text where there is no answer.
 
     Where the route is refused there is no line about the resource: a permit in it would look like a use. Both parts of
     one question carry its `decision_id`. `made` are the ids of the records that a create is about. Times are UTC, RFC
@@ -96,7 +96,8 @@ def lines_of_reads(
     answers: Sequence[Answer] | str,
     milliseconds: float,
 ) -> Iterator[str]:
-    """As `lines_of`, for questions of one caller about resources that are read together; the first may have a route.
+    """Yield lines like those of `lines_of`, for questions of one caller about resources that are read together; the
+    first may have a route.
 
     `ids` are those of their decisions. Resources with the same id and outcome share a line that names each of them.
     `answers` may be fewer than the questions.
@@ -136,7 +137,7 @@ class Counted:
     limit: str | None = None
 
     def line(self, since: str, count: int) -> str:
-        """One JSON object for `count` such decisions since that time."""
+        """Return one JSON object for `count` such decisions since that time."""
         kind = LineKind.PROBES if self.effect == Verdict.PERMIT else LineKind.REFUSALS
         identity, issuer = self.caller or (None, None)
         limit = "" if self.limit is None else f',"limit":{_text(self.limit)}'
@@ -161,7 +162,7 @@ class ListRecord:
     def line(
         self, revision: str | None, outcome: RecordFilter | str | None, tally: ListTally, milliseconds: float
     ) -> str:
-        """One JSON object, like those of `lines_of`, with the effect `filter` and the counts of `tally`.
+        """Return one JSON object, like those of `lines_of`, with the effect `filter` and the counts of `tally`.
 
         `outcome` is the filter of stored records, None where each member was asked about, and the reason as a text
         where an answer is missing.
@@ -180,7 +181,9 @@ def line_of_limit(
     route: Route,
     limited: Limited,
 ) -> str:
-    """One JSON object for a request that a limit stops; `decision_id` and `revision` are those of its route, if any."""
+    """Return one JSON object for a request that a limit stops; `decision_id` and `revision` are those of its route, if
+    any.
+    """
     head = _head(LineKind.QUOTA, request_id, decision_id, principal, revision)
     effect = "unavailable" if limited.unavailable else "limited"
     said = _said(effect, None, None, None, limited.reason)
@@ -215,7 +218,7 @@ def line_of_shield(
     principal: Principal | Anonymous,
     said: ShieldVerdict,
 ) -> str:
-    """One JSON object for the verdict of a shield; `decision_id` and `revision` are those of its route."""
+    """Return one JSON object for the verdict of a shield; `decision_id` and `revision` are those of its route."""
     head = _head(LineKind.SHIELD, request_id, decision_id, principal, revision)
     stopped = said.outcome == "flagged"
     outcome = _said(
@@ -267,14 +270,14 @@ def _cut(text: str) -> str:
 
 
 def _filtered(answer: RecordFilter | None) -> str:
-    """No rule decides a list as a whole; a filter has clauses that decide each record by itself."""
+    """Return what a line says of a list: the clauses of a filter decide each record, and no rule the whole."""
     if answer is None:
         return _said("filter", None, None, None, "each member is decided by itself")
     return _said("filter", None, None, None, f"clauses that decide each record: {len(answer.clauses)}")
 
 
 def _counts(tally: ListTally) -> str:
-    """The number of members that were looked at, and the rules that decided most of them."""
+    """Return the number of members that were looked at, and the rules that decided most of them."""
     named = tally.rules.most_common(MOST_RULES)
     others = tally.permitted + tally.denied - sum(count for _, count in named)
     rules = ",".join(

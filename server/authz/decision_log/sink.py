@@ -82,7 +82,7 @@ class LogFile:
         return self._path if self._regular else None
 
     def append(self, lines: bytes, start: int, begin: Beginning) -> int:
-        """As many lines as fit before the next rotation."""
+        """Append as many lines as fit before the next rotation, and return where they end."""
         try:
             with self._held() as (descriptor, status):
                 end = self._fitting(lines, start, status.st_size)
@@ -101,7 +101,7 @@ class LogFile:
             os.fsync(self._descriptor)
 
     def free_bytes(self) -> int | None:
-        """What is free for the server's user on the disk of the file's directory."""
+        """Return the bytes that are free for the server's user on the disk of the file's directory."""
         if not self._regular:
             return None
         try:
@@ -123,7 +123,7 @@ class LogFile:
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[tuple[int, os.stat_result]]:
-        """The file's descriptor and status, locked against other processes, at the path at this moment."""
+        """Yield the file's descriptor and status, locked against other processes, at the path at this moment."""
         while True:
             descriptor = self._open() if self._descriptor is None else self._descriptor
             if self._regular:
@@ -141,7 +141,7 @@ class LogFile:
             self._leave(None)
 
     def _fitting(self, lines: bytes, start: int, size: int) -> int:
-        """The end of the lines that may follow in a file of `size` bytes; `start` if it must be rotated first."""
+        """Return the end of the lines that may follow in a file of `size` bytes; `start` if it must rotate first."""
         if not self._largest:
             return len(lines)
         return _end(lines, start, self._largest - size, at_least_one=size == 0)
@@ -196,7 +196,7 @@ class Stream:
         self._begun = 0
 
     def append(self, lines: bytes, start: int, begin: Beginning) -> int:
-        """As many as a pipe takes at once; after a failure it goes on where it was in a line."""
+        """Append as many as a pipe takes at once; after a failure it goes on where it was in a line."""
         end = _end(lines, start, select.PIPE_BUF, at_least_one=True)
         rest = memoryview(lines)[start + self._begun : end]
         try:
@@ -225,7 +225,7 @@ class Stream:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """A record lock and not `flock`, which processes that inherited the stream would hold in common."""
+        """Hold a record lock and not `flock`, which processes that inherited the stream would hold in common."""
         with contextlib.suppress(OSError):  # not every kind of stream can be locked
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
         try:
@@ -243,7 +243,7 @@ class Stream:
 
 
 def _end(lines: bytes, start: int, room: int, *, at_least_one: bool) -> int:
-    """The end of the last line that, with those before it, is no more than `room` bytes; `start` if none is."""
+    """Return the end of the last line that, with those before it, is no more than `room` bytes; `start` if none is."""
     if len(lines) - start <= room:
         return len(lines)
     end = lines.rfind(b"\n", start, start + max(room, 0)) + 1 or start

@@ -54,7 +54,7 @@ class QuestionBatcher:
         self._go: asyncio.Future[None] | None = None
 
     async def exchange(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION) -> bytes:
-        """As `OpaTransport.exchange`, whose promise holds for each question."""
+        """Exchange as `OpaTransport.exchange` does; its promise holds for each question."""
         if not self._may_share(body, entrypoint):
             return await self._alone(body, entrypoint)
         if self._led is None:
@@ -123,7 +123,7 @@ class QuestionBatcher:
             self._led = None
 
     async def _together(self, bodies: list[bytes]) -> list[bytes] | None:
-        """A reply for each, or None where one of them, or an odd answer, spoilt it for the others."""
+        """Return a reply for each, or None where one of them, or an odd answer, spoilt it for the others."""
         try:
             reply = await self._alone(together(bodies), Entrypoint.DECISIONS)
         except PolicyUnavailable as failure:

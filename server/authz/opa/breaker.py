@@ -64,6 +64,6 @@ class Breaker:
             self._open_until = self._clock() + self._pause
 
     def abandoned(self, trial: bool) -> None:
-        """The question was given up before its answer, so nothing was learnt."""
+        """Note that the question was given up before its answer, so nothing was learnt."""
         if trial:
             self._on_trial = False

@@ -42,7 +42,7 @@ async def check_version(binary: Path) -> None:
 
 
 async def _said_of_version(binary: Path) -> tuple[bytes, int]:
-    """The output of `binary` about its version, and its exit status; raises OpaStartFailed if it can't start."""
+    """Return the output of `binary` about its version, and its exit status; raises OpaStartFailed if it can't start."""
     try:
         process = await asyncio.create_subprocess_exec(
             binary, "version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=ENVIRONMENT
@@ -60,12 +60,14 @@ async def _said_of_version(binary: Path) -> tuple[bytes, int]:
 
 
 def written(version: Version) -> str:
-    """A version as people write it."""
+    """Return a version as people write it."""
     return ".".join(map(str, version))
 
 
 def run_arguments(socket: Path, *bundles: Path) -> tuple[str, ...]:
-    """A server on a private socket with these bundles, that makes no calls and logs errors alone."""
+    """Return the arguments of a server on a private socket with these bundles, that makes no calls and logs errors
+    alone.
+    """
     return (
         "run",
         "--server",

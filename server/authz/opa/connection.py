@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         return waiter
 
     def expire(self) -> None:
-        """The deadline has passed: give up on the answer."""
+        """Give up on the answer, since the deadline has passed."""
         self._fail(PolicyUnavailable(Failure.DEADLINE, "opa did not answer in time"))
 
     def close(self) -> None:

@@ -29,7 +29,8 @@ class ControlPlane:
         return bool(await self._client.check_health())
 
     async def too_old(self) -> Version | None:
-        """The version of an OPA that runs beside the server, if older than `OLDEST`; None if it isn't or doesn't tell.
+        """Return the version of an OPA that runs beside the server, if older than `OLDEST`; None if it isn't or doesn't
+        tell.
 
         It tells if it runs with `status.prometheus`. The one that the server starts is checked before that.
         """

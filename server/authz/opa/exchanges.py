@@ -38,7 +38,7 @@ class Exchanges:
         self._answered = answered
 
     async def small(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION, questions: int = 1) -> bytes:
-        """The reply to a body of at most `SMALL_BYTES`; silence counts as a sign that OPA is dead."""
+        """Return the reply to a body of at most `SMALL_BYTES`; silence counts as a sign that OPA is dead."""
         turn = self.small_room.take_now(questions) or await self.small_room.take(questions)
         try:
             trial = self.breaker.admit()
@@ -59,7 +59,8 @@ class Exchanges:
             turn.end()
 
     async def large(self, encoded: Encoded, entrypoint: Entrypoint = Entrypoint.DECISION) -> tuple[bytes, int]:
-        """The reply to a body of any size, and the number of its questions; only this caller pays for its silence.
+        """Return the reply to a body of any size, and the number of its questions; only this caller pays for its
+        silence.
 
         The place of an exchange that is given up stays taken for a while. OPA ends the work for a connection that
         closes, but not before it has read the question.
@@ -90,7 +91,7 @@ class Exchanges:
         return reply, questions
 
     async def probe(self, body: bytes) -> bytes:
-        """The reply to a probe, which waits for no caller and passes the breaker; a reply closes it."""
+        """Return the reply to a probe, which waits for no caller and passes the breaker; a reply closes it."""
         reply = await self._probes.exchange(body)
         self.breaker.succeeded()
         return reply

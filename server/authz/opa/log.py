@@ -20,7 +20,9 @@ _ODD: Final = re.compile(r"[^ -~]")
 
 
 def write_mask(directory: Path) -> Path:
-    """A bundle of its own in `directory`, for OPA to load beside the policy's, that keeps attributes out of its log."""
+    """Write a bundle in `directory`, for OPA to load beside the policy's, that keeps attributes out of its log; return
+    its path.
+    """
     bundle = directory / "log-mask"
     bundle.mkdir(mode=0o700, exist_ok=True)
     (bundle / ".manifest").write_text(json.dumps({"roots": ["system/log"], "rego_version": 1}))
@@ -29,7 +31,7 @@ def write_mask(directory: Path) -> Path:
 
 
 def event(line: bytes) -> str | None:
-    """The line as printable ASCII if it is an event of the decision log; its quotes within texts are escaped."""
+    """Return the line as printable ASCII if it is an event of the decision log; its quotes within texts are escaped."""
     if _EVENT not in line:
         return None
     text = line.decode(errors="replace").strip()

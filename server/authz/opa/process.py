@@ -82,7 +82,7 @@ class OpaProcess:
         await self.ready()
 
     async def begin(self) -> None:
-        """The first half: return when OPA was started; from now on it is watched over."""
+        """Do the first half: return when OPA was started; from now on it is watched over."""
         async with self._nothing_left_behind():
             await check_version(self._binary)
             process = await self._spawn()
@@ -90,7 +90,7 @@ class OpaProcess:
         self._supervisor = asyncio.create_task(self._live(process))
 
     async def ready(self) -> None:
-        """The second half: return when OPA has decided by the wanted policy, whatever became of it since then."""
+        """Do the second half: return when OPA has decided by the wanted policy, whatever became of it since then."""
         async with self._nothing_left_behind():
             supervisor = self._supervisor
             assert supervisor is not None  # noqa: S101 - `begin` has started it
@@ -187,7 +187,7 @@ class OpaProcess:
         await self._supervise(process)
 
     async def _first_start(self, process: Process) -> Process:
-        """The OPA that is ready, which is another one than `process` if that was ended from outside."""
+        """Return the OPA that is ready, which is another one than `process` if that was ended from outside."""
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -231,7 +231,7 @@ class OpaProcess:
             process, pause = await self._restart(pause)
 
     async def _restart(self, pause: float) -> tuple[Process, float]:
-        """A ready OPA, after as many tries as it takes, and the pause before the next one."""
+        """Return a ready OPA, after as many tries as it takes, and the pause before the next one."""
         while True:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

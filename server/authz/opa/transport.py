@@ -76,7 +76,7 @@ class OpaTransport:
         self._heads = {entrypoint: _head(address, entrypoint) for entrypoint in Entrypoint}
 
     async def exchange(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION) -> bytes:
-        """The body of OPA's 200 answer to the JSON `body`; raises PolicyUnavailable for whatever else happens.
+        """Return the body of OPA's 200 answer to the JSON `body`; raises PolicyUnavailable for any other outcome.
 
         Asks a second time only if a kept-alive connection turns out to have been closed before any byte of the answer,
         which is how a restarted OPA looks from here.
@@ -123,7 +123,7 @@ class OpaTransport:
                 self._give_back(connection)
 
     async def _acquire(self, expires: float) -> Connection:
-        """An idle connection, a new one, or the next one that is given back."""
+        """Return an idle connection, a new one, or the next one that is given back."""
         while not self._idle:
             if len(self._open) + self._connecting < self._max:
                 return await self._connect(expires)
@@ -133,7 +133,7 @@ class OpaTransport:
         return self._idle.pop()
 
     async def _wait_in_queue(self, expires: float) -> Connection | None:
-        """A connection given back, or None where one was closed and its place is free."""
+        """Return a connection given back, or None where one was closed and its place is free."""
         turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         try:

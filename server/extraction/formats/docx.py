@@ -15,7 +15,7 @@ _SHOWN: Final = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def document_texts(package: Package, main: str) -> Iterator[str]:
-    """Return the text of a document; raises Unreadable."""
+    """Yield the text of a document; raises Unreadable."""
     yield from _part_texts(package, main)
     targets = {target: kind for kind, target in package.relations(main).values()}
     for more in _MORE:

@@ -18,7 +18,7 @@ _PAGES: Final = frozenset(("application/xhtml+xml", "text/html", "text/x-oeb1-do
 
 
 def book_texts(package: Package) -> Iterator[str]:
-    """Return the text of a book; raises Unreadable."""
+    """Yield the text of a book; raises Unreadable."""
     main = next((each.get("full-path") for each in _elements(package, _CONTAINER, "rootfile")), None)
     if not main:
         raise Unreadable(Code.INVALID_FILE, DAMAGED)

@@ -65,7 +65,7 @@ def _charset_within(head: bytes) -> str | None:
 
 
 def html_texts(markup: Iterable[str]) -> Iterator[str]:
-    """Return the text that HTML has, in parts; raises Unreadable."""
+    """Yield the text that HTML has, in parts; raises Unreadable."""
     page = _Page()
     try:
         for block in markup:

@@ -21,7 +21,7 @@ _SURROGATES: Final = range(0xD800, 0xE000)
 
 
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
-    """Return the text of a file; raises Unreadable."""
+    """Yield the text of a file; raises Unreadable."""
     notes.rows = True
     rest = ""
     for block in decoded(file.blocks(), file.charset):

@@ -30,7 +30,7 @@ _WRONG_CHARSET: Final = "a part of the e-mail is not UTF-8, and its charset is n
 
 
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
-    """Return the text of a file; raises Unreadable."""
+    """Yield the text of a file; raises Unreadable."""
     del notes
     message = BytesParser(policy=policy.compat32).parse(file.whole())
     yield from _Reader().message(message, 0)
@@ -43,7 +43,7 @@ class _Reader:
         self._parts = 0
 
     def message(self, message: Message, depth: int) -> Iterator[str]:
-        """Return the headers and the text of a message that is inside of so many others."""
+        """Yield the headers and the text of a message that is inside of so many others."""
         for name in _SHOWN:
             value = _header(message, name)
             if value:
@@ -106,7 +106,7 @@ def _is_attached(part: Message) -> bool:
 
 
 def _shown(part: Message) -> Iterator[str]:
-    """Return the text of a part; none if it is no text, whatever it says. Raises WrongCharset."""
+    """Yield the text of a part; none if it is no text, whatever it says. Raises WrongCharset."""
     payload = part.get_payload(decode=True)
     if not isinstance(payload, bytes):
         return

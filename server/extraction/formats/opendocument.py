@@ -26,7 +26,7 @@ _SHOWN: Final = {"s": " ", "tab": "\t", "line-break": "\n"}
 
 
 def opendocument_texts(package: Package, kind: str) -> Iterator[str]:
-    """Return the text of a document of a kind, such as `text`; raises Unreadable."""
+    """Yield the text of a document of a kind, such as `text`; raises Unreadable."""
     if package.has(_MANIFEST) and _is_encrypted(package):
         raise Unreadable(Code.INVALID_FILE, ENCRYPTED)
     yield from _part_texts(package, _CONTENT, sheets=kind == SHEETS)

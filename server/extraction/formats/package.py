@@ -91,7 +91,7 @@ class Package:
         return next(found, "")
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """Return the content of a part in blocks; raises Unreadable if it isn't there, damaged, or too large."""
+        """Yield the content of a part in blocks; raises Unreadable if it isn't there, damaged, or too large."""
         member = self._members.get(name.lower())
         if member is None or name.lower() in self._doubled:
             raise Unreadable(Code.INVALID_FILE, DAMAGED)

@@ -29,7 +29,7 @@ _NO_TEXT: Final = "no text was found in the file; if it was scanned, let a progr
 
 
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
-    """Return the text of a file, page by page; raises Unreadable."""
+    """Yield the text of a file, page by page; raises Unreadable."""
     logging.disable(logging.CRITICAL)
     reader, pages = _opened(file)
     notes.pages = pages

@@ -14,7 +14,7 @@ _NOTES: Final = "/notesSlide"
 
 
 def presentation_texts(package: Package, main: str) -> Iterator[str]:
-    """Return the text of a presentation; raises Unreadable."""
+    """Yield the text of a presentation; raises Unreadable."""
     relations = package.relations(main)
     shown = set[str]()
     for reference in _slide_ids(package, main):

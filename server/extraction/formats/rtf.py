@@ -45,7 +45,7 @@ _MOST_FONTS: Final = 10_000
 
 
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
-    """Return the text of a file; raises Unreadable."""
+    """Yield the text of a file; raises Unreadable."""
     del notes
     document = _Document()
     for block in file.blocks():

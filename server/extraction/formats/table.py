@@ -15,7 +15,7 @@ _BEFORE_VALUES: Final = frozenset(',;\t|\n"')
 
 
 def texts(file: Incoming, notes: Notes) -> Iterator[str]:
-    """Return the text of a file, whose rows are its lines; raises Unreadable."""
+    """Yield the text of a file, whose rows are its lines; raises Unreadable."""
     notes.rows = True
     quoted = False
     last = "\n"

@@ -25,7 +25,7 @@ _BOOLEANS: Final = {"1": "TRUE", "0": "FALSE"}
 
 
 def workbook_texts(package: Package, main: str) -> Iterator[str]:
-    """Return the text of a workbook; raises Unreadable."""
+    """Yield the text of a workbook; raises Unreadable."""
     relations = package.relations(main)
     book = _Book()
     for _ in read_xml(package.blocks(main), book.start):

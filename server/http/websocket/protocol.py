@@ -128,12 +128,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self._is_ending = True
 
     def pause_writing(self) -> None:
-        """The client does not read: nothing more is read of it either."""
+        """Read nothing more of a client that does not read."""
         self._wire.pause()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Go on, since the client has read."""
         self._wire.resume()
         self._read_on()
 

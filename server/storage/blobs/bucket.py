@@ -182,7 +182,7 @@ class BucketReading:
             return await anext(self._pieces, b"")
 
     async def close(self) -> None:
-        """Its connection is closed when nothing refers to it."""
+        """Do nothing: the connection is closed when nothing refers to it."""
         del self._pieces
 
 

@@ -231,9 +231,10 @@ class GuardedStore:
         parent: str | None = None,
         beside: Callable[[Record], Sequence[Step]] = lambda _: (),
     ) -> Record:
-        """The record after `change`, which may alter its body, facet and end and nothing else; the steps that `beside`
-        returns for the record are in the same transaction. The body may be given as its members. The caller must be
-        one who may read the record as well, since answers to changes show it.
+        """Return the record after `change`, which may alter its body, facet and end and nothing else.
+
+        The body may be given as its members. The steps that `beside` returns for the record are in the same
+        transaction. The caller must be one who may read the record as well, since answers to changes show it.
 
         Raises NotFound, AccessDenied where the record may be read, Contended, and StorageExceeded if the caller's own
         record would grow beyond what it may keep.

@@ -80,7 +80,7 @@ class WaitingWork:
         return int(count)
 
     async def waiting_of(self, owner: Owner, most: int) -> int:
-        """As `waiting`, for one caller."""
+        """Return what `waiting` returns, for one caller."""
         [(count,)] = await self._read(self._count_of, most, owner)
         return int(count)
 

@@ -125,7 +125,7 @@ class ResponseQueue:
         return lease_of(found[0].record) if found else None
 
     async def find_events(self, identity: str) -> Lease | None:
-        """As `find`, for a response whose events can be read."""
+        """Return what `find` returns, for a response whose events can be read."""
         lease = await self.find(identity)
         return lease if lease is not None and lease.is_streamed and not lease.has_expired else None
 

@@ -66,7 +66,7 @@ class EmbeddingModel:
     size_in: tuple[str, ...] = field(default=())
 
     def largest_answer(self, asked: int) -> int:
-        """Bytes of an answer to a request of `asked` bytes: each number may come twice, and the texts again."""
+        """Return the bytes of an answer to a request of `asked` bytes: numbers and texts may come twice."""
         return self.most * max(self.sizes) * 2 * _LONGEST_NUMBER + _ESCAPED * asked + _AROUND
 
 
