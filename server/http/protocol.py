@@ -159,14 +159,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is dropped, since the application would take it for one."""
         if self._head_open:
-            name = name.lower()
             # Blanks around a value are no part of it (RFC 9110, section 5.5); the parser leaves those behind it.
-            value = value.strip(b" \t")
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-            headers = self.headers
-            headers.append((name, value))
-            if len(headers) > MAX_HEADER_LINES:
+            super().on_header(name, value.strip(b" \t"))
+            if len(self.headers) > MAX_HEADER_LINES:
                 self._stop_parsing(ProtocolError.SIZE, f"the request has more than {MAX_HEADER_LINES} headers")
 
     def on_headers_complete(self) -> None:

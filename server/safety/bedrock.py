@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from server.inference.provider import HealthStatus, ProviderHealth
-from server.inference.providers.connections import HttpAnswer, cut
+from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
 from server.inference.providers.http_provider import HttpProvider, Limits
 from server.safety.categories import of_filter
@@ -113,7 +113,7 @@ class GuardrailService(HttpProvider):
         return ProviderHealth(HealthStatus.OK)
 
 
-async def _read(response: HttpAnswer) -> bytes:
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     held = bytearray()
     while data := await response.content.read(64 * 1024):
         held += data

@@ -33,7 +33,6 @@ from server.telemetry.background_counters import BackgroundCounters
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
-from server.telemetry.quick import QuickCounter, QuickHistogram
 from server.telemetry.shield_counters import ShieldCounters
 from server.telemetry.usage_counters import UsageCounters, Used
 from server.telemetry.vector_counters import VectorCounters
@@ -95,16 +94,15 @@ class Metrics:
             registry=registry,
         )
         self._unreadable = {reason: unreadable.labels(str(reason)) for reason in ProtocolError}
-        self._outcomes: dict[tuple[str, str, int], tuple[QuickCounter, QuickHistogram]] = {}
+        self._outcomes: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         decisions = Counter("ostiary_decisions", "Decisions by kind and effect.", ["kind", "effect"], registry=registry)
-        self._decisions = {pair: QuickCounter(decisions.labels(*pair)) for pair in EFFECTS}
-        questions = Histogram(
+        self._decisions = {pair: decisions.labels(*pair) for pair in EFFECTS}
+        self._questions = Histogram(
             "ostiary_opa_question_duration_seconds",
             "Time that the policy engine took for a question, answered or not.",
             registry=registry,
             buckets=_QUESTION_BUCKETS,
         )
-        self._questions = QuickHistogram(questions)
         failures = Counter(
             "ostiary_policy_unavailable", "Questions without a decision, by reason.", ["reason"], registry=registry
         )
@@ -124,13 +122,12 @@ class Metrics:
     def served(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a finished request for the route template `route` that took `seconds`."""
         outcome = self._outcomes.get((route, method, status)) or self._outcome(route, method, status)
-        outcome[0].inc(1)
+        outcome[0].inc()
         outcome[1].observe(seconds)
 
-    def _outcome(self, route: str, method: str, status: int) -> tuple[QuickCounter, QuickHistogram]:
+    def _outcome(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
         known = method if method in _METHODS else OTHER
-        requests, durations = self._requests.labels(route, known, str(status)), self._durations.labels(route)
-        outcome = QuickCounter(requests), QuickHistogram(durations)
+        outcome = self._requests.labels(route, known, str(status)), self._durations.labels(route)
         if known == method:
             self._outcomes[route, method, status] = outcome
         return outcome

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
-SMALL_POSTS = "server/inference/providers/small_posts.py"
-
 PROVIDER_MISTAKES = (
     Mistake(
         "a provider that is missing ends the stream of another",
@@ -264,48 +262,6 @@ PROVIDER_MISTAKES = (
         "server/inference/account_ids.py",
         'return scheme not in _SCHEMES or (scheme != "data" and _FILES_OF_GEMINI in rest)',
         'return scheme not in _SCHEMES or (scheme == "data" and _FILES_OF_GEMINI in rest)',
-    ),
-    Mistake(
-        "a small request leaves out a header of the session",
-        SMALL_POSTS,
-        "(*self._session.headers.items(), *headers.items())",
-        "headers.items()",
-    ),
-    Mistake(
-        "a small request keeps the head of other headers",
-        SMALL_POSTS,
-        "if address is None or address.headers != headers:",
-        "if address is None:",
-    ),
-    Mistake(
-        "a header of a small request may hold a line of its own",
-        SMALL_POSTS,
-        "if any(_UNSENDABLE.search(line) for line in lines):",
-        "if any(_UNSENDABLE.search(line) for line in lines[:1]):",
-    ),
-    Mistake(
-        "a head that tells of progress is taken for the answer",
-        SMALL_POSTS,
-        "if message.code not in _PROGRESS:",
-        "if message.code:",
-    ),
-    Mistake(
-        "a small answer that is cut leaves its reader waiting",
-        SMALL_POSTS,
-        "if not self.content.at_eof() and self.content.exception() is None:",
-        "if self.content.at_eof() and self.content.exception() is None:",
-    ),
-    Mistake(
-        "heads of any number of addresses are kept",
-        SMALL_POSTS,
-        "            self._addresses.clear()\n",
-        "            pass\n",
-    ),
-    Mistake(
-        "a small request that fails leaves its connection open",
-        SMALL_POSTS,
-        "                connection.transport.abort()\n            connection.close()\n            raise",
-        "                pass\n            raise",
     ),
     Mistake(
         "requests to a model that can't be loaded share one fault",

@@ -283,12 +283,6 @@ SERVICE_MISTAKES = (
         ":\n                await self._room.take(self._least)\n",
     ),
     Mistake(
-        "a time on a bound counts above it",
-        "server/telemetry/quick.py",
-        "self._counts[bisect_left(self._bounds, amount)](1)",
-        "self._counts[min(sum(bound <= amount for bound in self._bounds), len(self._counts) - 1)](1)",
-    ),
-    Mistake(
         "a use that is cut short says that a dependency works",
         "server/telemetry/dependencies.py",
         "elif error is None or isinstance(error, Exception):",

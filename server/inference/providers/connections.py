@@ -6,11 +6,11 @@ aiohttp sends the rest of a request before it closes a connection, which never e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import aiohttp
 from aiohttp.tracing import Trace
@@ -18,40 +18,7 @@ from aiohttp.tracing import Trace
 _given: Final = ContextVar[asyncio.Transport | None]("ostiary.connection", default=None)
 
 
-class HttpAnswer(Protocol):
-    """The answer of a provider, with its body not yet read."""
-
-    @property
-    def status(self) -> int:
-        """The status of the answer."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers; upper and lower case of their names mean the same."""
-        ...
-
-    @property
-    def content(self) -> aiohttp.StreamReader:
-        """The body."""
-        ...
-
-    @property
-    def content_length(self) -> int | None:
-        """The length that the head tells, if it tells one."""
-        ...
-
-    @property
-    def connection(self) -> aiohttp.connector.Connection | None:
-        """The connection, until the answer is read to its end."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection, unless it was given back; what reads the body fails. Can be called twice."""
-        ...
-
-
-class CleanConnector(aiohttp.BaseConnector):
+class _CleanConnector(aiohttp.BaseConnector):
     """Hands out no connection on which unexpected data waits, and remembers the one of the current task."""
 
     async def connect(
@@ -61,30 +28,20 @@ class CleanConnector(aiohttp.BaseConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp has it
     ) -> aiohttp.connector.Connection:
         """Return a connection, new or used before."""
-        connection = await self.clean(req, traces, timeout)
-        _given.set(connection.transport)
-        return connection
-
-    async def clean(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp has it
-    ) -> aiohttp.connector.Connection:
-        """Return a connection, as `connect`, that is not remembered."""
         connection = await super().connect(req, traces, timeout)
         # aiohttp looks before it puts a connection aside, and would take what came later for the next answer.
         while connection.protocol is not None and connection.protocol.should_close:
             connection.close()
             connection = await super().connect(req, traces, timeout)
+        _given.set(connection.transport)
         return connection
 
 
-class Connector(CleanConnector, aiohttp.TCPConnector):
+class Connector(_CleanConnector, aiohttp.TCPConnector):
     """Such connections to an address."""
 
 
-class SocketConnector(CleanConnector, aiohttp.UnixConnector):
+class SocketConnector(_CleanConnector, aiohttp.UnixConnector):
     """Such connections to a Unix socket, each for one request, whatever URL that has."""
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +62,7 @@ def cut_on_failure() -> Iterator[None]:
         _given.set(None)
 
 
-def cut(response: HttpAnswer) -> None:
+def cut(response: aiohttp.ClientResponse) -> None:
     """Cut the connection of a response, unless the response is read to its end; can be called twice."""
     connection = response.connection
     if connection is not None and connection.transport is not None:

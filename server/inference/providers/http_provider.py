@@ -14,11 +14,10 @@ import aiohttp
 from yarl import URL
 
 from server.inference.provider import Kind, ProviderFailed
-from server.inference.providers.connections import CleanConnector, Connector, HttpAnswer, cut_on_failure
+from server.inference.providers.connections import Connector, cut_on_failure
 from server.inference.providers.refusals import broken
 from server.inference.providers.relayed_stream import gone
 from server.inference.providers.retries import RETRIES, retried
-from server.inference.providers.small_posts import SMALL_POST, SmallPosts
 from server.inference.providers.spliced_body import SplicedBody
 from server.net.log_filter import quieten_clients
 from server.net.trace_context import outgoing_headers
@@ -66,14 +65,13 @@ class HttpProvider:
         self._tls = tls
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
-        self._small: SmallPosts | None = None
 
     async def start(self) -> None:
         """Open the session; connections are made when they are needed."""
         quieten_clients()
-        limits, connector = self._limits, self._connector()
+        limits = self._limits
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=self._connector(),
             headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect, sock_read=limits.silence),
@@ -81,10 +79,8 @@ class HttpProvider:
             auto_decompress=False,
             trust_env=False,
         )
-        if not connector.force_close:
-            self._small = SmallPosts(self._session, connector, _READ_AHEAD)
 
-    def _connector(self) -> CleanConnector:
+    def _connector(self) -> aiohttp.BaseConnector:
         return Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=True if self._tls is None else self._tls)
 
     async def close(self) -> None:
@@ -92,21 +88,22 @@ class HttpProvider:
         if self._session is not None:
             await self._session.close()
 
-    async def _posted(self, url: URL, body: bytes | SplicedBody, proof: Mapping[str, str]) -> HttpAnswer:
+    async def _posted(self, url: URL, body: bytes | SplicedBody, proof: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Return the head of the answer; raises ProviderFailed. Where no connection can be made, others are tried."""
         headers = {**_JSON, **outgoing_headers(), **proof}
         return await retried(partial(self._sent_once, url, body, headers), self._limits.retries)
 
-    async def _sent_once(self, url: URL, body: bytes | SplicedBody, headers: Mapping[str, str]) -> HttpAnswer:
+    async def _sent_once(
+        self, url: URL, body: bytes | SplicedBody, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        # aiohttp warns of large `bytes`, which it writes in one piece.
+        data = io.BytesIO(body) if isinstance(body, bytes) and len(body) >= _LARGE else body
+        session = self._open_session
         try:
             # aiohttp's own clock stands still while a provider does not read what it is sent.
-            async with asyncio.timeout(self._limits.silence):
-                if self._small is not None and isinstance(body, bytes) and len(body) < SMALL_POST:
-                    return await self._small.post(url, headers, body)
-                # aiohttp warns of large `bytes`, which it writes in one piece.
-                data = io.BytesIO(body) if isinstance(body, bytes) and len(body) >= _LARGE else body
-                with cut_on_failure():
-                    return await self._open_session.post(url, data=data, headers=headers, allow_redirects=False)
+            with cut_on_failure():
+                async with asyncio.timeout(self._limits.silence):
+                    return await session.post(url, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise gone(self._provider_id, fault) from None
 

@@ -29,7 +29,7 @@ from server.inference.provider import (
     ProviderHealth,
     Task,
 )
-from server.inference.providers.connections import HttpAnswer, cut
+from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import OPENAI, Dialect
 from server.inference.providers.http_provider import USUAL_LIMITS, HttpProvider, Limits
@@ -136,7 +136,7 @@ class OpenAICompatible(HttpProvider):
             raise
         return stream
 
-    async def _vectors(self, request: ChatRequest, response: HttpAnswer) -> Pieces:
+    async def _vectors(self, request: ChatRequest, response: aiohttp.ClientResponse) -> Pieces:
         try:
             body = self._body(response)
             return await self._room.answer(self._provider_id, request, body.read, body.length)
@@ -169,7 +169,7 @@ class OpenAICompatible(HttpProvider):
         except NotAnAnswer:
             raise broken(self._provider_id, "answered with something other than a list of models") from None
 
-    async def _begin(self, response: HttpAnswer, body: ResponseBody) -> tuple[bytes, bool]:
+    async def _begin(self, response: aiohttp.ClientResponse, body: ResponseBody) -> tuple[bytes, bool]:
         """Return the first bytes that had to be read, and whether they begin a stream of events.
 
         An answer without a type, or as plain text, is known by its beginning; a page of a proxy is neither.
@@ -191,7 +191,7 @@ class OpenAICompatible(HttpProvider):
         return first, first.lstrip(_BLANKS).startswith(_EVENT_FIELDS)
 
     async def _told_at_once(
-        self, request: ChatRequest, response: HttpAnswer, body: ResponseBody, first: bytes
+        self, request: ChatRequest, response: aiohttp.ClientResponse, body: ResponseBody, first: bytes
     ) -> ChatStream:
         """Return the stream for an answer that came in one piece all the same."""
         try:
@@ -213,7 +213,7 @@ class OpenAICompatible(HttpProvider):
             raise broken(self._provider_id, str(wrong) or "answered with something other than a stream") from None
         return Told(events)
 
-    async def _post(self, request: ChatRequest) -> HttpAnswer:
+    async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """Return the provider's accepting answer, with its body not yet read."""
         payload = request.payload
         if not self._tells_usage and request.unasked is not None:
@@ -231,23 +231,23 @@ class OpenAICompatible(HttpProvider):
             raise not_served(self._provider_id, request.task)
         raise self._refusal(response, told)
 
-    async def _told(self, response: HttpAnswer) -> ToldRefusal:
+    async def _told(self, response: aiohttp.ClientResponse) -> ToldRefusal:
         """Return what a refusing answer tells."""
         try:
             return told_by(b"".join(await self._read(response, _MAX_REFUSAL)))
         finally:
             cut(response)
 
-    def _refusal(self, response: HttpAnswer, told: ToldRefusal) -> ProviderFailed:
+    def _refusal(self, response: aiohttp.ClientResponse, told: ToldRefusal) -> ProviderFailed:
         """Return the failure that a refusal means."""
         return refusal_of(self._provider_id, response.status, response.headers, told)
 
-    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> HttpAnswer:
+    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
         if attached is not None:
             return await self._sent_with(url, attached.in_place(payload), await attached.turns.take())
         return await self._posted(url, payload, await self._credentials.headers(str(url), payload))
 
-    async def _sent_with(self, url: URL, whole: Spliced, turn: Turn) -> HttpAnswer:
+    async def _sent_with(self, url: URL, whole: Spliced, turn: Turn) -> aiohttp.ClientResponse:
         """Send a payload with its files, for which `turn` was taken; raises NotSent."""
         body = SplicedBody(whole, turn)
         try:
@@ -259,13 +259,13 @@ class OpenAICompatible(HttpProvider):
                 raise body.failure from None
             raise
 
-    def _body(self, response: HttpAnswer) -> ResponseBody:
+    def _body(self, response: aiohttp.ClientResponse) -> ResponseBody:
         try:
             return ResponseBody(response)
         except UnknownCoding:
             raise broken(self._provider_id, "answered in a coding that was not asked for") from None
 
-    async def _read(self, response: HttpAnswer, limit: int) -> list[bytes]:
+    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> list[bytes]:
         return await self._rest(self._body(response), limit)
 
     async def _rest(self, body: ResponseBody, limit: int, first: bytes = b"") -> list[bytes]:

@@ -13,7 +13,7 @@ import aiohttp
 from server.fairness.threads import in_thread
 from server.inference.answers.event_relay import EventRelay
 from server.inference.provider import Kind, ProviderFailed
-from server.inference.providers.connections import HttpAnswer, cut
+from server.inference.providers.connections import cut
 from server.inference.providers.refusals import broken, refusal_in_answer
 from server.inference.providers.response_body import BrokenCoding, ResponseBody
 
@@ -31,7 +31,7 @@ class RelayedStream:
 
     def __init__(
         self,
-        response: HttpAnswer,
+        response: aiohttp.ClientResponse,
         body: ResponseBody,
         relay: EventRelay,
         provider_id: str,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+import aiohttp
+
 from server.fairness.shares import NoRoom
 from server.fairness.way_out import UNCOUNTED, hold_in_all
-from server.inference.providers.connections import HttpAnswer
 
 READ_AHEAD: Final = 64 * 1024
 """Bytes that are read, or unpacked, at once."""
@@ -32,7 +33,7 @@ class BrokenCoding(Exception):
 class ResponseBody:
     """The body of a response, read piece by piece; raises UnknownCoding for one that can't be unpacked."""
 
-    def __init__(self, response: HttpAnswer) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         coding = response.headers.get("Content-Encoding", "").strip().lower()
         if coding not in _PLAIN | _PACKED:
             raise UnknownCoding

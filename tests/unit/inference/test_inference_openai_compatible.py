@@ -13,7 +13,6 @@ import pytest
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
 from server.inference.providers.http_provider import Limits
 from server.inference.providers.openai_compatible import OpenAICompatible
-from server.inference.providers.small_posts import SMALL_POST
 from tests.support.failing_provider import SECRET, TEXT, Upstream, upstream
 
 KEY = "sk-provider-key"
@@ -39,10 +38,6 @@ async def provider(server: Upstream, *, key: str | None = KEY, silence: float = 
         yield made
     finally:
         await made.close()
-
-
-SIZES = [pytest.param("", id="small"), pytest.param("x" * SMALL_POST, id="large")]
-"""Members that make a body small enough to be written by hand, or too large for that."""
 
 
 def chat(model: str = "m", **body: Any) -> ChatRequest:
@@ -133,7 +128,6 @@ def test_a_piece_is_there_as_soon_as_the_provider_has_sent_it(server: Upstream) 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("pad", SIZES)
 @pytest.mark.parametrize(
     ("model", "fault", "code"),
     [
@@ -157,9 +151,9 @@ def test_a_piece_is_there_as_soon_as_the_provider_has_sent_it(server: Upstream) 
     ],
 )
 def test_each_refusal_has_its_meaning_and_none_of_the_providers_words(
-    server: Upstream, model: str, fault: Fault, code: str | None, stream: bool, pad: str
+    server: Upstream, model: str, fault: Fault, code: str | None, stream: bool
 ) -> None:
-    asked = chat(model, stream=stream, pad=pad)
+    asked = chat(model, stream=stream)
     failure = failure_of(lambda: streamed(server, asked) if stream else complete(server, asked))
     assert (failure.fault, failure.code) == (fault, code)
     assert len(server.asked) == 1
@@ -304,15 +298,14 @@ def test_the_environment_cannot_send_requests_elsewhere(server: Upstream, monkey
     assert complete(server, chat())["model"] == "p/canonical"
 
 
-@pytest.mark.parametrize("pad", SIZES)
-def test_a_provider_that_is_not_there_does_not_end_the_stream_of_another(server: Upstream, pad: str) -> None:
+def test_a_provider_that_is_not_there_does_not_end_the_stream_of_another(server: Upstream) -> None:
     async def run() -> bytes:
         async with provider(server) as made, provider(Upstream(url="http://127.0.0.1:9")) as missing:
-            stream = await made.stream(chat("gated", stream=True, pad=pad))
+            stream = await made.stream(chat("gated", stream=True))
             pieces = aiter(stream)
             await anext(pieces)
             with pytest.raises(ProviderFailed):
-                await missing.complete(chat(pad="x" * SMALL_POST))
+                await missing.complete(chat())
             server.go_on.set()
             rest = b"".join([piece async for piece in pieces])
             await stream.aclose()

@@ -24,7 +24,7 @@ from server.inference.providers.bedrock.converse import Converse
 from server.inference.providers.bedrock.frames import BrokenFrame, Frames
 from server.inference.providers.bedrock.guardrail import Guardrail
 from server.inference.providers.bedrock.plan import Speech, chat_question, converse_in, plan_chat
-from server.inference.providers.connections import HttpAnswer, cut
+from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
 from server.inference.providers.dialects import STORING
 from server.inference.providers.http_provider import Limits
@@ -81,7 +81,7 @@ class Bedrock(OpenAICompatible):
         self._reader = reader
         self._speech = speech
         self._guardrail = guardrail
-        self._conversing: WeakKeyDictionary[HttpAnswer, Converse] = WeakKeyDictionary()
+        self._conversing: WeakKeyDictionary[aiohttp.ClientResponse, Converse] = WeakKeyDictionary()
 
     async def invoke(self, model: str, payload: bytes, limit: int) -> tuple[bytes, int | None]:
         """Return an answer of InvokeModel of up to `limit` bytes, and the tokens that its head tells.
@@ -107,7 +107,7 @@ class Bedrock(OpenAICompatible):
                 raise ProviderFailed(Fault.BUSY, fault.message) from None
             raise self._refused(fault) from None
 
-    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> HttpAnswer:
+    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
         plan = await self.look(chat_question(payload, self._speech, self._guardrail), plan_chat)
         converse = converse_in(plan)
         if converse is None:
@@ -118,7 +118,7 @@ class Bedrock(OpenAICompatible):
             self._conversing[response] = converse
         return response
 
-    def _body(self, response: HttpAnswer) -> ResponseBody:
+    def _body(self, response: aiohttp.ClientResponse) -> ResponseBody:
         converse = self._conversing.get(response)
         if converse is None:
             return super()._body(response)
@@ -130,7 +130,7 @@ class Bedrock(OpenAICompatible):
         except UnknownCoding:
             raise broken(self._provider_id, "answered in a coding that was not asked for") from None
 
-    def _refusal(self, response: HttpAnswer, told: Told) -> ProviderFailed:
+    def _refusal(self, response: aiohttp.ClientResponse, told: Told) -> ProviderFailed:
         # Where a proxy drops the header, the body tells the same.
         kind = response.headers.get("x-amzn-errortype") or str((told.error or {}).get("__type", ""))
         if _THROTTLED.search(kind):
@@ -173,7 +173,7 @@ class Bedrock(OpenAICompatible):
 class WholeConverse(ResponseBody):
     """The body of an answer in one piece, read as a chat completion or a text's; empty where it is neither."""
 
-    def __init__(self, response: HttpAnswer, converse: Converse, provider_id: str) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, converse: Converse, provider_id: str) -> None:
         super().__init__(response)
         self._converse = converse
         self._provider_id = provider_id
@@ -202,7 +202,7 @@ class WholeConverse(ResponseBody):
 class StreamedConverse(ResponseBody):
     """The body of a stream, read as the server-sent events of chunks."""
 
-    def __init__(self, response: HttpAnswer, converse: Converse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, converse: Converse) -> None:
         super().__init__(response)
         self._frames = Frames()
         self._events = ConverseEvents(converse)

@@ -6,6 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
+import aiohttp
 from yarl import URL
 
 from server.fairness.shares import Share
@@ -21,7 +22,7 @@ from server.inference.provider import (
     ProviderFailed,
     ProviderHealth,
 )
-from server.inference.providers.connections import CleanConnector, HttpAnswer, SocketConnector, cut
+from server.inference.providers.connections import SocketConnector, cut
 from server.inference.providers.credentials import KeyInHeader
 from server.inference.providers.dialects import Dialect
 from server.inference.providers.http_provider import Limits
@@ -150,10 +151,10 @@ class LlamaCpp(OpenAICompatible):
             sentence = "`grammar` is not taken, since a short one can stop the model; use `response_format`"
             raise ProviderFailed(Fault.REQUEST, sentence, code="unsupported_parameter", param=GRAMMAR)
 
-    def _connector(self) -> CleanConnector:
+    def _connector(self) -> aiohttp.BaseConnector:
         return SocketConnector(self.process.socket)
 
-    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> HttpAnswer:
+    async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
         try:
             await self.process.ready()
         except ModelAbsent as absent:
