@@ -45,6 +45,20 @@ _TOOLS: Final = {"provider_id": "mcp", "provider_type": "remote::model-context-p
 _GROUP: Final = {"toolgroup_id": TOOL_GROUP, "provider_id": "mcp"}
 
 
+SHIELD: Final = "words"
+HUNG_SHIELD: Final = "hung"
+"""Shields: a list of words, and one whose model never judges."""
+
+_SHIELD_PROVIDERS: Final = (
+    {"provider_id": "words", "provider_type": "inline::keyword"},
+    {"provider_id": "guards", "provider_type": "inline::llama-guard"},
+)
+_SHIELDS: Final = (
+    {"shield_id": SHIELD, "provider_id": "words", "params": {"words": [f"forbidden{number}" for number in range(100)]}},
+    {"shield_id": HUNG_SHIELD, "provider_id": "guards", "provider_shield_id": f"judges/{HANGING}"},
+)
+
+
 class Setting(Enum):
     """What is special about a configuration; the modest caller is served alike under each."""
 
@@ -58,11 +72,13 @@ class Setting(Enum):
     VECTORS = "vector stores with a local embedding model"
     AGENTS = "responses are kept"
     TOOLS = "a server of tools"
+    SHIELDS = "shields that a request asks for, one of which hangs"
 
 
 _APIS: Final = {
     Setting.AGENTS: ("agents",),
     Setting.TOOLS: ("agents", "tool_runtime"),
+    Setting.SHIELDS: ("safety",),
     Setting.VECTORS: ("vector_io", "agents"),
 }
 """What is served besides models."""
@@ -102,6 +118,7 @@ def configuration(
             **({"tool_runtime": [_TOOLS]} if setting is Setting.TOOLS else {}),
             **(_vectors(folder) if setting is Setting.VECTORS else {}),
             **(_AGENTS if setting is Setting.AGENTS else {}),
+            **({"safety": _SHIELD_PROVIDERS} if setting is Setting.SHIELDS else {}),
             "inference": [
                 {
                     "provider_id": "bench",
@@ -114,6 +131,7 @@ def configuration(
                     "config": {"base_url": f"http://127.0.0.1:{reader}/v1"},
                 },
                 {"provider_id": "echo", "provider_type": "inline::echo"},
+                *(_judges(upstream) if setting is Setting.SHIELDS else ()),
                 *(_LOCAL_PROVIDERS if setting is Setting.LOCAL else ()),
                 *(_LOCAL_PROVIDERS[1:] if setting is Setting.VECTORS else ()),
             ],
@@ -122,6 +140,7 @@ def configuration(
             *({"model_id": name, "provider_id": "bench"} for name in MODELS),
             {"model_id": "reader", "provider_id": "files", "provider_model_id": "fast"},
             {"model_id": "words", "provider_id": "echo"},
+            *([{"model_id": HANGING, "provider_id": "judges"}] if setting is Setting.SHIELDS else ()),
             {"model_id": VECTORS, "provider_id": "bench", "model_type": "embedding"},
             *(_LOCAL_MODELS if setting is Setting.LOCAL else ()),
             *(_LOCAL_MODELS[1:] if setting is Setting.VECTORS else ()),
@@ -130,6 +149,7 @@ def configuration(
             {**group, "mcp_endpoint": {"uri": f"http://127.0.0.1:{upstream}/mcp"}}
             for group in ([_GROUP] if setting is Setting.TOOLS else [])
         ],
+        "shields": [*(_SHIELDS if setting is Setting.SHIELDS else ())],
         "storage": {
             "backends": {"tables": backend, "keys": keys},
             "stores": {
@@ -140,6 +160,11 @@ def configuration(
         },
         "server": server,
     }
+
+
+def _judges(upstream: int) -> list[dict[str, Any]]:
+    config = {"url": f"http://127.0.0.1:{upstream}"}
+    return [{"provider_id": "judges", "provider_type": "remote::vllm", "config": config}]
 
 
 def _vectors(folder: str) -> dict[str, Any]:

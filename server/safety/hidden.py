@@ -33,7 +33,7 @@ UNREAD_MEMBERS: Final = frozenset(
 """Members that hold something other than text: pictures, sounds, vectors or numbers of tokens."""
 
 _ESCAPE: Final = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
-_NAMES: Final = frozenset(
+KNOWN_NAMES: Final = frozenset(
     {
         "annotations",
         "arguments",
@@ -156,5 +156,5 @@ def names_in(holder: dict[str, Any], *, given: bool) -> str:
 
     A provider's own names are plain words. What its model writes as a name is part of a text.
     """
-    names = (name for name in holder if name not in _NAMES)
+    names = (name for name in holder if name not in KNOWN_NAMES)
     return "\n".join(names if given else (name for name in names if not _NAME.fullmatch(name)))

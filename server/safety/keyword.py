@@ -13,7 +13,7 @@ from server.fairness.threads import in_thread
 from server.safety.categories import of_words
 from server.safety.shield import SAFE, Direction, Judges, Said, Verdict, answer_in
 
-_QUICK: Final = 16 * 1024
+_QUICK: Final = 4 * 1024
 """Characters that are searched at once, without a thread."""
 
 _INVISIBLE: Final = re.compile(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from json import dumps, loads
 from typing import Any, Final
 
 from server.inference.provider import Task
-from server.safety.hidden import is_unread, names_in, token_texts, unescaped
+from server.safety.hidden import KNOWN_NAMES, UNREAD_MEMBERS, is_unread, names_in, token_texts, unescaped
 from server.safety.shield import Said
 
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "reasoning_text", "summary_text"})
@@ -35,10 +36,12 @@ _WORDS: Final = frozenset(
 """Members that hold a word of a protocol and no text; what else stands in one is checked all the same."""
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{0,128}")
+_LONGEST_WORD: Final = 256
 _MODEL: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{0,256}")
 _ROLES: Final = frozenset({"assistant", "developer", "function", "model", "system", "tool", "user"})
 _SOURCES: Final = frozenset({"developer", "function", "system", "tool"})
 _TOKENS: Final = frozenset({"logprobs", "prompt_logprobs"})
+_SPECIAL: Final = _TOKENS | UNREAD_MEMBERS
 
 _SETTINGS: Final = frozenset(
     {
@@ -211,44 +214,52 @@ def _slots(value: Any, path: str, *, by_model: bool, given: bool = False) -> Ite
     while waiting:
         holder, path = waiting.pop()
         inner: list[tuple[Any, str]] = []
-        for key, each, below in _named(holder, path):
-            if is_unread(key, each):
-                raise Unreadable(below)
-            if key in _TOKENS:
-                for number, text in enumerate(token_texts(each, _said_in(holder))):
-                    yield Slot(_Aside([text]), 0, by_model, f"{below}#{number}")
-            elif type(each) is str:
-                if not _is_word(key, each):
-                    yield Slot(holder, key, by_model, below)
-            elif type(each) in (dict, list):
-                inner.append((each, below))
-        names = names_in(holder, given=given) if type(holder) is dict else ""
-        if names:
-            yield Slot(_Aside([names]), 0, by_model, f"{path}#{names}")
+        for key, each in _members(holder):
+            kind = type(each)
+            if key in _SPECIAL and each is not None:
+                yield from _special(holder, key, f"{path}.{key}", by_model=by_model)
+            elif kind is str:
+                if key not in _WORDS or not _is_word(key, each):
+                    yield Slot(holder, key, by_model, f"{path}.{key}")
+            elif kind is dict or kind is list:
+                number = each.get("index", key) if kind is dict and type(key) is int else key
+                inner.append((each, f"{path}.{number}"))
+        if type(holder) is dict and not holder.keys() <= KNOWN_NAMES:
+            names = names_in(holder, given=given)
+            if names:
+                yield Slot(_Aside([names]), 0, by_model, f"{path}#{names}")
         waiting += reversed(inner)
 
 
+def _special(holder: Any, key: str, path: str, *, by_model: bool) -> Iterator[Slot]:
+    """Yield the texts of tokens; raises Unreadable for a member that holds none."""
+    if key in _TOKENS:
+        for number, text in enumerate(token_texts(holder[key], _said_in(holder))):
+            yield Slot(_Aside([text]), 0, by_model, f"{path}#{number}")
+    elif is_unread(key, holder[key]):
+        raise Unreadable(path)
+
+
+def _members(holder: Any) -> Iterable[tuple[Any, Any]]:
+    return holder.items() if type(holder) is dict else enumerate(holder)
+
+
 def _is_word(key: Any, value: str) -> bool:
-    """Return whether a value is a word of the protocol in its place."""
+    """Return whether a value of one of `_WORDS` is a word of the protocol in its place."""
+    return len(value) <= _LONGEST_WORD and _is_short_word(key, value)
+
+
+@lru_cache(maxsize=1024)
+def _is_short_word(key: Any, value: str) -> bool:
     if key == "role":
         return value in _ROLES
-    return key in _WORDS and (_MODEL if key == "model" else _WORD).fullmatch(value) is not None
+    return (_MODEL if key == "model" else _WORD).fullmatch(value) is not None
 
 
 def _said_in(choice: Any) -> Any:
     """Return the text of a choice, whole or in a chunk, which its tokens come to."""
     said = choice.get("message") or choice.get("delta")
     return said.get("content") if type(said) is dict else choice.get("text")
-
-
-def _named(holder: Any, path: str) -> Iterator[tuple[Any, Any, str]]:
-    if type(holder) is dict:
-        for key, value in holder.items():
-            yield key, value, f"{path}.{key}"
-        return
-    for place, value in enumerate(holder):
-        number = value.get("index", place) if type(value) is dict else place
-        yield place, value, f"{path}.{number}"
 
 
 def _all(value: Any) -> Iterator[str]:

@@ -66,8 +66,8 @@ SAFETY_MISTAKES = (
     Mistake(
         "arguments of calls are no texts",
         TEXTS,
-        "elif type(each) in (dict, list):",
-        'elif type(each) in (dict, list) and key != "tool_calls":',
+        "elif kind is dict or kind is list:",
+        'elif (kind is dict or kind is list) and key != "tool_calls":',
     ),
     Mistake(
         "texts beside a conversation are not checked",
@@ -87,7 +87,10 @@ SAFETY_MISTAKES = (
     ),
     Mistake("tokens of an answer are no texts", HIDDEN, "if text and text != said:", "if text is said:"),
     Mistake(
-        "names of members are no texts", HIDDEN, "for name in holder if name not in _NAMES", "for name in () if name"
+        "names of members are no texts",
+        HIDDEN,
+        "for name in holder if name not in KNOWN_NAMES",
+        "for name in () if name",
     ),
     Mistake("sounds may be asked for", TEXTS, '        raise Unreadable("modalities")', "        pass"),
     Mistake(
@@ -242,5 +245,11 @@ SAFETY_MISTAKES = (
         "server/api/safety/judging.py",
         "            if not self._has_asked:\n",
         "            if self._has_asked or not self._has_asked:\n",
+    ),
+    Mistake(
+        "chunks alike are not read",
+        STREAMS,
+        "self._add(self._path, loads(b'\"%b\"' % same[1]))",
+        "pass",
     ),
 )

@@ -17,6 +17,7 @@ from bench.neighbours.scenarios import (
     providers,
     registry,
     responses,
+    safety,
     sockets,
     streams,
     tools,
@@ -39,6 +40,7 @@ SUBJECTS: Final = (
     usage,
     registry,
     responses,
+    safety,
     identities,
 )
 

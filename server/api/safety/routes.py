@@ -122,6 +122,7 @@ async def _all(shield: UsableShield, texts: Sequence[str]) -> list[Verdict]:
     async def work() -> None:
         for number, text in waiting:
             verdicts[number] = await shield.running.check([Said(text)], Direction.INPUT, shield.judges)
+            await asyncio.sleep(0)  # a list of words has its verdict at once, and others have their turn
 
     try:
         async with asyncio.TaskGroup() as group:
