@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from json import dumps, loads
@@ -14,6 +13,7 @@ from server.fairness.caller import SERVER, Caller
 from server.http.errors import ApiError
 from server.http.fair_turns import ARRIVED
 from server.http.websocket.frames import is_key
+from server.http.whole_body import WholeBody
 
 PATH: Final = "/v1/responses"
 """The one path on which a WebSocket is opened."""
@@ -58,7 +58,7 @@ class Entry:
 
     async def ask(self, app: ASGIApp, offered: Scope) -> None:
         """Put the question to the application, through all of its guards."""
-        body = _Body(b"")
+        body = WholeBody(b"")
         await app(_scope(offered, body, 0) | {ENTRY: self}, body, self._take)
 
     @property
@@ -83,7 +83,7 @@ class FrameTurn:
 
     def __init__(self, app: ASGIApp, offered: Scope, text: bytes, send: Send) -> None:
         self._app = app
-        self._body = _Body(text)
+        self._body = WholeBody(text)
         self._scope = _scope(offered, self._body, len(text)) | {FRAME: True}
         self._send = send
         self._coming = bytearray()
@@ -127,31 +127,7 @@ class FrameTurn:
                 await self._send(data)
 
 
-class _Body:
-    """Receives a body that is whole, and then nothing until the client goes."""
-
-    def __init__(self, text: bytes) -> None:
-        self._text: bytes | None = text
-        self._gone = asyncio.Event()
-
-    async def __call__(self) -> Message:
-        """Return the body, and later that the client has gone."""
-        if self._text is not None:
-            text, self._text = self._text, None
-            return {"type": "http.request", "body": text, "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
-
-    def is_there(self) -> bool:
-        """Return whether the next message is there."""
-        return self._text is not None or self._gone.is_set()
-
-    def leave(self) -> None:
-        """Say that the client has gone."""
-        self._gone.set()
-
-
-def _scope(offered: Scope, body: _Body, size: int) -> dict[str, Any]:
+def _scope(offered: Scope, body: WholeBody, size: int) -> dict[str, Any]:
     """Return the scope of a POST with this body, from the connection whose client has `offered` the upgrade."""
     headers = [header for header in offered["headers"] if header[0] not in _NOT_SENT]
     headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % size)]
