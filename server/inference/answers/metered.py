@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
+from server.background.spending import note_spending
 from server.fairness.shares import NoRoom
 from server.inference.answers.usage import StreamUsage, tokens_of
 from server.inference.attachments import NotSent
@@ -110,12 +111,13 @@ class MeteredChat:
 class _Bill:
     """The account of one request: `ending` and `tokens` as far as they are known, `visible` tokens that have come."""
 
-    __slots__ = ("_count", "_is_paid", "_meter", "ending", "is_refused", "tokens", "visible")
+    __slots__ = ("_count", "_is_paid", "_meter", "_spending", "ending", "is_refused", "tokens", "visible")
 
     def __init__(self, meter: Meter | None, count: Count) -> None:
         self._meter = meter
         self._count = count
         self._is_paid = False
+        self._spending = note_spending()
         self.ending = Ending.CANCELLED
         self.is_refused = False
         self.tokens: Tokens | None = None
@@ -125,6 +127,9 @@ class _Bill:
         """Note an exception in the place of an answer, or in the middle of one."""
         self.ending = Ending.CANCELLED if isinstance(fault, asyncio.CancelledError) else Ending.FAILED
         self.is_refused = isinstance(fault, ProviderFailed | NoRoom | NotSent) and not fault.spent
+        if self.is_refused and self._spending is not None:
+            self._spending.take_back()
+            self._spending = None
 
     async def pay(self) -> None:
         """Count the request, and settle what is set aside for it; later calls do nothing."""

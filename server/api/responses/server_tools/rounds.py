@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from server.api.responses.happenings import Happening, Paused, ToolBegun, ToolEnded
 from server.api.responses.server_tools.tool import Outcome, ServerTool, ToolSet
 from server.api.responses.state import ServerCall, State
+from server.background.spending import note_spending
 from server.fairness.places import Pieces
 from server.fairness.shares import FairShares, Share, Turn
 from server.http.error_table import error_of
@@ -206,6 +207,7 @@ class Rounds:
         try:
             async with self._turns.under_way.turn():
                 await self._turns.steps.pass_on()
+                note_spending()
                 async with asyncio.timeout(CALL_SECONDS):
                     return call, await call.tool.call(call.arguments)
         except TimeoutError:
