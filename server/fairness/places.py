@@ -24,6 +24,9 @@ have, of one or two milliseconds each."""
 PROBES: Final = Share("requests to health, readiness, version and metrics", 4, 2, 1024, 256, seconds=5.0)
 """The same for the paths that cost no quota, so that they never wait for other requests."""
 
+LATER: Final = Share("lines of batches that are worked on", 4, 2, waiting=1024, waiting_each=256, seconds=60.0)
+"""The same for requests that the server makes for callers later, beside those that callers wait for."""
+
 PIECES: Final = Share("pieces of answers", 8, 1, waiting=16_384, waiting_each=16_384, seconds=300.0)
 """Pieces of streams that are passed on in one turn of the event loop; each takes up to two milliseconds."""
 
@@ -184,9 +187,12 @@ class Pieces:
 
 
 class Places:
-    """What requests of one event loop share: the rooms for work and for probes, and the pieces of streams."""
+    """What requests of one event loop share: the rooms for work, for probes and for what is done later, and the pieces
+    of streams.
+    """
 
     def __init__(self) -> None:
         self.work = Room(WORK)
+        self.later = Room(LATER)
         self.probes = Room(PROBES)
         self.pieces = Pieces()

@@ -14,6 +14,7 @@ from server.authz.request_authorization import EnforcementPoint, Gate
 from server.fairness.caller import CURRENT
 from server.fairness.places import leave_place
 from server.fairness.shares import NoRoom
+from server.http.acting import Acting, acting_of
 from server.http.credentials import token_of
 from server.http.request_state import state_of, turn_of
 from server.quota.admission import Admission, TooManyAtOnce, at_path, limited_by
@@ -22,6 +23,7 @@ from server.quota.quota import QuotaExceeded
 from server.quota.storage_limit import StorageExceeded
 
 _ANONYMOUS: Final = Anonymous()
+_LIMITS: Final = (QuotaExceeded, CountersUnavailable, StorageExceeded, TooManyAtOnce, NoRoom)
 
 
 class Authentication:
@@ -48,6 +50,10 @@ class Authentication:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        acting = acting_of(scope)
+        if acting is not None:
+            await self._act(acting, scope, receive, send)
+            return
         call, admission, turn = state_of(scope), self._admission, turn_of(scope)
         address = admission.addresses.of(scope)
         # Until the token is known to be a caller's, the work for it is shared by address.
@@ -67,8 +73,25 @@ class Authentication:
             with admission.passing(route.path, principal, address):
                 await turn.pass_to(caller)
                 await self.app(scope, receive, send)
-        except (QuotaExceeded, CountersUnavailable, StorageExceeded, TooManyAtOnce, NoRoom) as fault:
+        except _LIMITS as fault:
             await call.gate.stopped(limited_by(fault))
+            raise
+
+    async def _act(self, acting: Acting, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on that the server makes as a caller whom it knows."""
+        call, admission, principal = state_of(scope), self._admission, acting.principal
+        route = vocabulary.Route(scope["method"], scope["path"])
+        acting.charge = charge = admission.charge(route.path, principal, acting.address, is_paid=acting.is_paid)
+        context = RequestContext(call.request_id, principal)
+        call.gate = Gate(self._pep, context, route, charge, requires_token=self._authenticator is not None)
+        acting.has_entered = True
+        try:
+            with admission.passing_later(principal, acting.address):
+                await self.app(scope, receive, send)
+        except Exception as fault:
+            acting.fault = fault
+            if isinstance(fault, _LIMITS):
+                await call.gate.stopped(limited_by(fault))
             raise
 
     async def _identify(self, scope: Scope) -> Principal | Anonymous:

@@ -13,6 +13,7 @@ from policy.vocabulary import Anonymous
 from server.fairness.caller import CURRENT, Caller
 from server.fairness.places import HELD, Place, Places
 from server.fairness.shares import NoRoom
+from server.http.acting import acting_of
 from server.http.credentials import digest_of
 from server.http.disconnects import WhileConnected
 from server.http.error_shapes import error_response
@@ -45,13 +46,17 @@ class FairTurns:
             await self.app(scope, receive, send)
             return
         call, places, path = state_of(scope), self._places, scope["path"]
-        digest = call.token_digest = digest_of(scope)
-        caller = None if digest is None else self._admission.known.caller(digest)
-        if caller is None:
-            caller = self._admission.caller(_ANONYMOUS, self._admission.addresses.of(scope))
-        caller = at_path(path, caller)
+        acting = acting_of(scope)
+        if acting is not None:
+            caller, room = self._admission.caller(acting.principal, acting.address), places.later
+        else:
+            digest = call.token_digest = digest_of(scope)
+            known = None if digest is None else self._admission.known.caller(digest)
+            if known is None:
+                known = self._admission.caller(_ANONYMOUS, self._admission.addresses.of(scope))
+            caller, room = at_path(path, known), places.probes if path in FREE else places.work
         CURRENT.set(caller)
-        place = Place(places.probes if path in FREE else places.work, caller)
+        place = Place(room, caller)
         HELD.set(place)
         turn = call.turn = RequestTurn(receive, place, scope.get(ARRIVED))
 

@@ -22,6 +22,7 @@ FREE: Final = frozenset({"/metrics", "/v1/health", "/v1/health/ready", "/v1/vers
 """The paths that cost nothing, since a quota must not stop a probe."""
 
 _FREE_SHARE: Final = "free"
+_LATER_SHARE: Final = "later"
 _OPEN: Final = nullcontext()
 
 
@@ -94,18 +95,30 @@ class RequestCharge:
     """The charge of one request to the quota; of its tokens alone where the request `is_paid` already.
 
     While `was_paid_before` is true, nothing is counted: an earlier request has paid for what this one is to get.
+    `exceeded` is the state of a caller whose share was used up, None where there was enough.
     """
 
-    __slots__ = ("_address", "_caller", "_is_paid", "_quota", "_share", "standing", "storage", "was_paid_before")
+    __slots__ = (
+        "_address",
+        "_caller",
+        "_quota",
+        "_share",
+        "exceeded",
+        "is_paid",
+        "standing",
+        "storage",
+        "was_paid_before",
+    )
 
     def __init__(self, quota: Quota, caller: Principal | Anonymous, address: str, *, is_paid: bool = False) -> None:
         self._quota = quota
-        self._is_paid = is_paid
+        self.is_paid = is_paid
         self._caller = caller
         self._address = address
         self._share: Limit | None = None
         self.was_paid_before = False
         self.standing: Standing | None = None
+        self.exceeded: Standing | None = None
         self.storage: StorageLimit | None = None
 
     async def pay(self, limit: int | None) -> None:
@@ -126,15 +139,17 @@ class RequestCharge:
 
     async def _take(self, share: Limit) -> None:
         try:
-            requests = 0 if self._is_paid else 1
+            requests = 0 if self.is_paid else 1
             self.standing = await self._quota.take(self._caller, self._address, share, requests)
+            self.is_paid = True
         except QuotaExceeded as exceeded:
-            self.standing = exceeded.standing
+            self.standing = self.exceeded = exceeded.standing
             raise
 
     def check_tokens(self) -> None:
         """Raise QuotaExceeded if the caller has no tokens left, for work that will need some."""
         if self.standing is not None and self.standing.tokens_left == 0:
+            self.exceeded = self.standing
             raise QuotaExceeded(self.standing, of_tokens=True)
 
     @property
@@ -157,7 +172,7 @@ class RequestCharge:
         try:
             self.standing = await self._quota.reserve(standing, tokens)
         except QuotaExceeded as exceeded:
-            self.standing = exceeded.standing
+            self.standing = self.exceeded = exceeded.standing
             raise
         return Reservation(self, tokens)
 
@@ -257,6 +272,10 @@ class Admission:
     def passing(self, path: str, principal: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
         """Hold a place for a request to that path, as `ConcurrencyLimit.passing` does; free paths have their own."""
         return self.concurrency.passing(at_path(path, caller_of(principal, address)))
+
+    def passing_later(self, principal: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
+        """As `passing`, for what the server does later for a caller, beside the caller's own requests."""
+        return self.concurrency.passing((*caller_of(principal, address), _LATER_SHARE))
 
 
 def unlimited() -> Admission:

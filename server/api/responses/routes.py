@@ -23,8 +23,10 @@ from server.api.responses.making import Course, Making
 from server.api.responses.server_tools.tool import Opening
 from server.api.responses.state import State
 from server.api.responses.store import Filling, Responses, digits_of, fill_alone, new_response_id, output_of
+from server.http.acting import acting_of
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
+from server.http.errors import invalid
 from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.websocket.memory import CONNECTION, ConnectionMemory
@@ -111,6 +113,10 @@ class ResponseRoutes:
         """Answer with one response, whole or streamed."""
         gate = gate_of(request.scope)
         _, body = await read_body(request, self._reader, CREATED if FRAME in request.scope else RESPONSE)
+        if body.background and acting_of(request.scope) is not None:
+            raise invalid(
+                "what is asked for later is not put off again; leave out `background`", "background", "invalid_value"
+            )
         model = await self._making.turns.model(gate, body.model)
         identity = new_response_id()
         gate.about(identity)
