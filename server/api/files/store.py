@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Any, Final
@@ -16,7 +16,7 @@ from server.authz.request_authorization import Gate
 from server.fairness.shares import NoRoom
 from server.quota.storage_limit import StorageExceeded, Stored
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
-from server.storage.database.database import DatabaseUnavailable
+from server.storage.database.database import DatabaseUnavailable, Overtaken, Step
 from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.record import Draft, Record
 
@@ -112,10 +112,13 @@ class Upload:
         """Raise StorageExceeded if the caller has no room for a file of so many bytes."""
         await self._records.check_room(self._creation, Stored(1, size))
 
-    async def keep(self, described: Mapping[str, Any], facet: str, lifetime: int | None) -> Record:
+    async def keep(
+        self, described: Mapping[str, Any], facet: str, lifetime: int | None, beside: Sequence[Step] = ()
+    ) -> Record:
         """Store the file's record once every byte is on the disk, and return it: `described`, with the number of bytes.
 
-        Raises BlobsUnavailable and StorageExceeded.
+        It is made in one transaction with the steps `beside`. Raises BlobsUnavailable and StorageExceeded, and what the
+        steps raise.
         """
         await self._flush()
         if self._writing is None:
@@ -128,8 +131,9 @@ class Upload:
         self._ours = False
         draft = Draft(self._id, {"bytes": self.size, **described}, facet=facet, lifetime=lifetime)
         try:
-            return await self._records.create(self._creation, draft, [self._claims.settling(self._id)])
-        except (StorageExceeded, NoRoom):
+            steps = [self._claims.settling(self._id), *beside]
+            return await self._records.create(self._creation, draft, steps)
+        except (StorageExceeded, NoRoom, Overtaken):
             self._ours = True
             raise
 

@@ -76,14 +76,14 @@ class GuardedStore:
         """The table's name."""
         return self._records.name
 
-    async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = ()) -> Creation:
+    async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = (), limited: bool = True) -> Creation:
         """Return leave to create a record with these names, the id first; without names, to create one or more records.
 
-        The new records' ids are `made`, for the decision log. Raises AccessDenied, and StorageExceeded for a caller
-        that has no room for them.
+        The new records' ids are `made`, for the decision log. They are not `limited` where they take the place of what
+        counts already. Raises AccessDenied, and StorageExceeded for a caller that has no room for them.
         """
         permit = await gate.permit(Action.CREATE, Resource(self._kind.type, names, types=self._kind.types), made)
-        creation = Creation(permit, gate.storage_limit)
+        creation = Creation(permit, gate.storage_limit if limited else None)
         await self.check_room(creation, Stored(max(1, len(made)), 1))
         return creation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from json import dumps
 from typing import Final
@@ -19,19 +20,23 @@ MOST_AT_ONCE: Final = 200
 
 
 class Callers:
-    """What callers have `shown` to this process, and in `records` what those with `work` have shown to any.
+    """What callers have `shown` to this process, and in `records` what those with rows in `work` have shown to any.
 
     A row is kept for `seconds` after it was written.
     """
 
-    def __init__(self, records: RecordTable, work: RecordTable, shown: ShownCallers, seconds: int) -> None:
+    def __init__(self, records: RecordTable, work: Sequence[RecordTable], shown: ShownCallers, seconds: int) -> None:
         self._records = records
         self._shown = shown
         self._seconds = seconds
-        self._with_work = (
-            f'SELECT DISTINCT owner_principal, owner_issuer FROM "{work.name}" '  # noqa: S608 - a checked name
-            "WHERE facet <> '' AND owner_principal IS NOT NULL"
-        )
+        self._with_work = [
+            (
+                table.database,
+                f'SELECT DISTINCT owner_principal, owner_issuer FROM "{table.name}" '  # noqa: S608 - a checked name
+                "WHERE facet <> '' AND owner_principal IS NOT NULL",
+            )
+            for table in work
+        ]
 
     async def write_down(self) -> None:
         """Write down what callers have shown since the last time, of those that something is to be done for.
@@ -42,7 +47,9 @@ class Callers:
         if not new:
             return
         try:
-            waiting: set[Owner] = {(row[0], row[1]) for row in await self._records.database.read(self._with_work)}
+            waiting: set[Owner] = {
+                (row[0], row[1]) for database, statement in self._with_work for row in await database.read(statement)
+            }
             for principal, at in [each for each in new if (each[0].id, each[0].issuer) in waiting][:MOST_AT_ONCE]:
                 await self._write(principal, at)
         except BaseException:
@@ -52,18 +59,28 @@ class Callers:
 
     async def newest(self, work: Record) -> Principal | None:
         """Return the caller for whom work is done, as it has shown itself last; None for one without a token."""
+        return (await self.newest_at(work))[1]
+
+    async def newest_at(self, work: Record) -> tuple[float, Principal | None]:
+        """Return what `newest` returns, behind the time of that, in seconds since 1970."""
         owner, _ = asker_of(work)
         if owner is None:
-            return None
+            return work.created_at, None
         found: list[tuple[float, Principal]] = [(work.created_at, owner)]
-        here = self._shown.newest(owner.id, owner.issuer)
+        here = self.here(work)
         if here is not None:
-            found.append((here[1], here[0]))
+            found.append(here)
         row = await self._find(owner)
         if row is not None:
             attributes = {name: tuple(values) for name, values in row.body["attributes"].items()}
             found.append((row.body["at"], Principal(owner.id, owner.issuer, attributes)))
-        return max(found, key=lambda each: each[0])[1]
+        return max(found, key=lambda each: each[0])
+
+    def here(self, work: Record) -> tuple[float, Principal] | None:
+        """Return what `newest_at` does, as far as this process was shown it; None where it was not."""
+        owner, _ = asker_of(work)
+        shown = None if owner is None else self._shown.newest(owner.id, owner.issuer)
+        return None if shown is None else (shown[1], shown[0])
 
     async def forget(self) -> None:
         """Remove rows whose time is over."""
