@@ -96,7 +96,7 @@ _ROWS: Final = (
     ),
     ResourceType("session", served=False),
     ResourceType("prompt", stored=True),
-    ResourceType("batch", stored=True, served=False),
+    ResourceType("batch", stored=True),
     ResourceType("provider", id_fields=("provider_id",)),
     ResourceType("usage", stored=True),
     ResourceType(type_of_record("openai_conversations"), api="agents", stored=True, store="conversations"),

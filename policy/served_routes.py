@@ -132,6 +132,10 @@ SERVED: Final = (
     ServedRoute("POST", "/v1/files", ((_CREATE, _FILE),)),
     *_records("/v1/files", _FILE, "file_id", "GET DELETE"),
     ServedRoute("GET", "/v1/files/{file_id}/content", ((_READ, _FILE),)),
+    ServedRoute("GET", "/v1/batches", ((_READ, "batch"),)),
+    ServedRoute("POST", "/v1/batches", ((_CREATE, "batch"), (_CREATE, _FILE), (_READ, _FILE))),
+    *_records("/v1/batches", "batch", "batch_id", "GET"),
+    ServedRoute("POST", "/v1/batches/{batch_id}/cancel", ((_UPDATE, "batch"), (_READ, "batch"))),
     ServedRoute(
         "POST",
         "/v1/conversations",
@@ -159,7 +163,6 @@ SERVED: Final = (
 LATER: Final = (
     "/v1/admin",
     "/v1/audit",
-    "/v1/batches",
     "/v1/inference",
     "/v1/tool-runtime",
 )

@@ -30,6 +30,7 @@ from server.background.tasks import in_background
 from server.inference.provider import Kind
 from server.net.protocol_errors import ProtocolError
 from server.telemetry.background_counters import BackgroundCounters
+from server.telemetry.batch_counters import BatchCounters
 from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
@@ -71,6 +72,7 @@ class Metrics:
         self.vectors = VectorCounters(registry)
         self.shields = ShieldCounters(registry)
         self.background = BackgroundCounters(registry)
+        self.batches = BatchCounters(registry)
         self._used: Mapping[tuple[str, str], Used] = {}
         self._look: Callable[[], GaugeSample] | None = None
         self._dependencies: Iterable[Dependency] = ()
@@ -186,6 +188,7 @@ class Metrics:
             self._usage.sample(self._used)
             self.vectors.sample()
             self.background.sample()
+            self.batches.sample()
 
     @asynccontextmanager
     async def sampling(self) -> AsyncIterator[None]:

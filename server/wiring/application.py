@@ -30,6 +30,7 @@ from server.api.prompts.routes import PromptVersions
 from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.responses.answering import Endings
 from server.api.responses.asking import AskedTurns
+from server.api.responses.background.callers import Callers
 from server.api.responses.server_tools.file_search import KIND as FILE_SEARCH
 from server.api.responses.server_tools.file_search import FileSearches
 from server.api.responses.server_tools.tool import ServerTools
@@ -61,6 +62,7 @@ from server.telemetry.dependencies import Dependency
 from server.telemetry.exposition import Exposition
 from server.telemetry.metrics import Metrics
 from server.wiring.authenticators import services
+from server.wiring.batches import BatchServices
 from server.wiring.decisions import Telemetry, measured
 from server.wiring.ingestion import VectorWork
 from server.wiring.lifespan import Lifespan, LifespanResource, closed, started
@@ -149,6 +151,8 @@ def build(
     turns, seals = AskedTurns(asking, files, reader), Seals(partial(_seal_keys, config))
     found = FileSearches(stores.vector_stores, vector_work.search, file_search_group(config))
     searches = {FILE_SEARCH: found} if vectors.ids else {}
+    queues = (stores.response_queue.records, stores.batch_queue.records)
+    callers = Callers(stores.response_callers, queues, deferred.shown, config.server.max_delegation)
     responses = ResponseServices(
         stores,
         catalogue,
@@ -162,8 +166,10 @@ def build(
         streams,
         deferred,
         telemetry.metrics,
+        callers,
         config.server.max_delegation,
     )
+    batches = BatchServices(stores, callers, deferred, reader, telemetry.metrics, config.server.max_delegation)
     resources: list[LifespanResource] = [
         partial(closed, tracing),
         partial(closed, reader),
@@ -176,6 +182,7 @@ def build(
         *(partial(started, entry.provider.connection) for entry in entries),
         vector_work.running,
         responses.background.running,
+        batches.worker.running,
         telemetry.metrics.sampling,
         dependencies.watching,
     ]
@@ -195,6 +202,7 @@ def build(
         Conversations(stores.conversations, items, reader),
         StoredChats(stores.chats, catalogue, reader),
         *responses.stored,
+        batches.routes,
         PromptVersions(stores.prompts, reader),
         UsageRoutes(UsageReports(stores.usage)),
         ModelRegistry(catalogue, registered, inference.keys(), reader),
@@ -204,7 +212,7 @@ def build(
         ToolRoutes(stores.entries[GROUP], tool_sources(config, tool_servers.sessions, tool_servers.providers)),
         *vector_store_routes(config, stores, catalogue, vectors, vector_work, reader, endings),
     ]
-    return create_app(
+    app = create_app(
         Components(
             groups=groups,
             enforcement=enforcement,
@@ -217,6 +225,8 @@ def build(
             admission=paid,
         )
     )
+    batches.work.through(app)
+    return app
 
 
 def _types(entries: Iterable[ProviderEntry], task: Task) -> list[str]:

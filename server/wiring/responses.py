@@ -32,7 +32,10 @@ from server.wiring.stores import Stores
 
 
 class ResponseServices:
-    """Everything about the responses of `stores`; requests in the background are at most `longest` seconds old."""
+    """Everything about the responses of `stores`.
+
+    Requests in the background are at most `longest` seconds old; `callers` knows those who have made them.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class ResponseServices:
         streams: OpenStreams,
         deferred: DeferredRequests,
         metrics: Metrics,
+        callers: Callers,
         longest: int,
     ) -> None:
         responses, queue = stores.responses, stores.response_queue
@@ -55,7 +59,6 @@ class ResponseServices:
         making = Making(turns, seals, endings, tools)
         events = KeptEvents(responses.parts)
         later = LaterResponses(stores.response_table, responses, queue, events, items)
-        callers = Callers(stores.response_callers, queue.records, deferred.shown, longest)
         work = ResponseWork(later, making, contexts, callers, deferred, longest, metrics.background.ended)
         self.background = Background(later, work, callers, deferred)
         metrics.background.watch(lambda: (self.background.waiting, self.background.answering))

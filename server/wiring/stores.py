@@ -8,6 +8,8 @@ from typing import Final
 
 from policy.resource_types import REGISTERED_TYPES, TYPES
 from policy.vocabulary import type_of_record
+from server.api.batches.parts import BatchParts
+from server.api.batches.queue import BatchQueue
 from server.api.chat.store import Chats
 from server.api.files.blob_leases import BlobLeases
 from server.api.files.departures import Departures
@@ -78,6 +80,11 @@ class Stores:
         claims = BlobLeases(self._table_of(files.database, beside(files.name, "claims"), counting=UNCOUNTED))
         self._blobs = ObservedBlobs(_blobs(config.storage.blobs), dependencies.add(Dependency("blobs", every=10.0)))
         self.file_table = files
+        batches = "batches" if files.name == "openai_files" else beside(files.name, "batches")
+        self.batch_table = self._table_of(files.database, batches)
+        self.batches = GuardedStore(self.batch_table, TYPES["batch"].name)
+        self.batch_parts = BatchParts(self._annex(self.batch_table, "parts"))
+        self.batch_queue = BatchQueue(self._table_of(files.database, beside(batches, "work"), batches, UNCOUNTED))
         self.files = _recorded(files, "openai_files")
         conversations = self._table(named.conversations, _CONVERSATIONS)
         # Policies know the items by one name. Only the table goes with that of the conversations: two servers may share

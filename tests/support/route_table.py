@@ -131,6 +131,11 @@ def _embeddings(made: Made) -> Any:
     return {"model": made["model_id"], "input": "hi"}
 
 
+def _batch(made: Made) -> Any:
+    file = made.get("input_file", "file-1")
+    return {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+
+
 def _attached(made: Made) -> Any:
     return {"file_id": made.get("other_file", "file-1")}
 
@@ -212,6 +217,10 @@ _ROWS: Final[Mapping[str, Row]] = {
     "GET /v1/files/{file_id}": Row(Found.BY_PATH),
     "DELETE /v1/files/{file_id}": Row(Found.BY_PATH),
     "GET /v1/files/{file_id}/content": Row(Found.BY_PATH),
+    "GET /v1/batches": Row(Found.AS_LIST),
+    "POST /v1/batches": Row(Found.AS_NEW, _batch, {("create", FILE): 403, ("read", FILE): 403}),
+    "GET /v1/batches/{batch_id}": Row(Found.BY_PATH),
+    "POST /v1/batches/{batch_id}/cancel": Row(Found.BY_PATH, beside={("read", "batch"): 404}),
     "POST /v1/conversations": Row(Found.AS_NEW, lambda _: {}),
     "GET /v1/conversations/{conversation_id}": Row(Found.BY_PATH),
     "POST /v1/conversations/{conversation_id}": Row(Found.BY_PATH, lambda _: {"metadata": {"a": "b"}}, READING),

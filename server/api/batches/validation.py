@@ -17,9 +17,6 @@ from server.fairness.shares import NoRoom
 from server.json_input.reader import LARGE, READS, Reader
 from server.json_input.strict import InvalidJson, Json
 
-ENDPOINTS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses")
-"""Routes that lines of a batch may ask for."""
-
 MOST_LINES: Final = 50_000
 """Lines of an input file."""
 

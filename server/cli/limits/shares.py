@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from server.api.batches import lines as batch_lines
 from server.api.responses import answering
 from server.api.responses.background import kept_events as response_events
 from server.api.responses.server_tools import rounds as response_rounds
@@ -34,6 +35,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(connections.HANDSHAKES, "TLS handshakes"),
     Shared(places.WORK),
     Shared(places.PROBES),
+    Shared(places.LATER),
     Shared(places.PIECES, "in one turn of the event loop"),
     Shared(reader.READS),
     Shared(reader.COMING, unit="bytes"),
@@ -45,6 +47,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(socket_shares.CHUNKS, "in one turn of the event loop"),
     Shared(socket_shares.COMING_FRAMES, unit="bytes"),
     Shared(socket_memory.REMEMBERED, unit="bytes"),
+    Shared(batch_lines.LINES),
     Shared(response_rounds.UNDER_WAY),
     Shared(response_rounds.STEPS, "in one turn of the event loop"),
     Shared(response_events.READ, unit="bytes"),

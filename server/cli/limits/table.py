@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from server.cli.limits import (
     background,
+    batches,
     models,
     policy,
     records,
@@ -27,6 +28,7 @@ LIMITS: Final[Sequence[Limit]] = (
     *responses.ASKED,
     *tools.CALLS,
     *background.LIMITS,
+    *batches.LIMITS,
     *tools.GROUPS,
     *responses.ANSWERED,
     *records.KEPT,
@@ -47,6 +49,7 @@ LIMITS: Final[Sequence[Limit]] = (
 
 CONSTANTS: Final[dict[str, Any]] = {
     **background.CONSTANTS,
+    **batches.CONSTANTS,
     **models.CONSTANTS,
     **policy.CONSTANTS,
     **records.CONSTANTS,

@@ -1,0 +1,144 @@
+"""One line of a batch: a request of the batch's owner, which passes all that a request from outside passes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from json import loads
+from typing import Final
+
+from starlette.types import ASGIApp
+
+from server.api.batches.acting_callers import ActingCaller
+from server.api.batches.parts import Line
+from server.api.batches.results import INTERRUPTED, Result, answered, refused, unanswered
+from server.authz.contract.errors import PolicyUnavailable
+from server.background.faults import log_fault
+from server.fairness.shares import NoRoom, Share, Turn
+from server.http.acting import Acting
+from server.http.acting_request import ActingRequest
+from server.http.errors import internal, invalid
+from server.http.request_state import new_request_id
+from server.quota.admission import TooManyAtOnce
+from server.quota.counters import CountersUnavailable
+from server.storage.blobs.store import BlobMissing, BlobsFull, BlobsUnavailable
+from server.storage.database.database import DatabaseUnavailable, InDoubt
+from server.storage.records.guarded import Contended
+
+LINES: Final = Share("lines of batches", 32, 16, waiting=1024, waiting_each=64, seconds=1.0)
+"""Lines of batches that one process has under way."""
+
+MOST_TRIES: Final = 5
+"""Requests for one line where its provider is busy or paused."""
+
+LONGEST_PAUSE: Final = 30.0
+"""Seconds until a line is begun again, at most; at first it is one, and each time twice as long."""
+
+_BUSY: Final = (429, 503)
+_PASSING: Final = (
+    PolicyUnavailable,
+    CountersUnavailable,
+    DatabaseUnavailable,
+    BlobsUnavailable,
+    NoRoom,
+    Contended,
+    TooManyAtOnce,
+)
+_LASTING: Final = (BlobMissing, BlobsFull, InDoubt)
+
+_log: Final = logging.getLogger("ostiary.api")
+
+
+@dataclass(slots=True)
+class Again:
+    """A line that is begun once more from the time `at` on, after some `tries`; no request is taken if it `is_paid`."""
+
+    is_paid: bool
+    at: float = 0.0
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a request for a line has come to: a result, or another attempt.
+
+    Until `hold` no line of the batch can be answered. It is `passing` if that is the server's own state.
+    """
+
+    result: Result | None = None
+    again: Again | None = None
+    hold: float = 0.0
+    passing: bool = False
+
+
+@dataclass(slots=True)
+class RunningLine:
+    """A line under way, whose body is `text`; `turn` is its part of `LINES`."""
+
+    place: int
+    line: Line
+    text: bytes
+    turn: Turn
+    again: Again
+    request: ActingRequest | None = None
+    task: asyncio.Task[Outcome] | None = field(default=None)
+
+    async def run(self, app: ASGIApp, endpoint: str, caller: ActingCaller) -> Outcome:
+        """Return what one request comes to; a cancelled one may have been spent on."""
+        text, self.text = self.text, b""
+        if self.line.streams:
+            error = invalid("a line of a batch is not streamed; leave out `stream`", "stream", "unsupported_value")
+            return Outcome(refused(self.place, self.line.custom_id, error, new_request_id()))
+        acting = caller.acting(is_paid=self.again.is_paid)
+        self.request = request = ActingRequest(endpoint, text, acting)
+        try:
+            await request.run(app)
+        except Exception as fault:  # noqa: BLE001 - one line's fault is its own, and others go on
+            if not request.status:
+                request_id = new_request_id()
+                log_fault(_log, f"{request_id}: a line of a batch could not be answered", fault)
+                return Outcome(refused(self.place, self.line.custom_id, internal(request_id), request_id))
+        return self._outcome(request, acting)
+
+    def left_off(self) -> Outcome:
+        """Return what the line comes to whose request was cancelled since the server stops."""
+        request = self.request
+        if request is not None and request.spending.is_possible:
+            return Outcome(unanswered(self.place, self.line.custom_id, INTERRUPTED))
+        return Outcome(again=Again(self.again.is_paid or _is_paid(request), tries=self.again.tries))
+
+    def _outcome(self, request: ActingRequest, acting: Acting) -> Outcome:
+        """Return the result, or another attempt where nothing was spent and waiting may help."""
+        result = answered(self.place, self.line.custom_id, request.status, request.request_id, request.body)
+        if request.status not in _BUSY or request.spending.is_possible:
+            return Outcome(result)
+        again, now = Again(self.again.is_paid or _is_paid(request), tries=self.again.tries + 1), time.time()
+        exceeded = None if acting.charge is None else acting.charge.exceeded
+        if exceeded is not None:
+            again.at, again.tries = now + exceeded.resets_in, 0
+            is_used_up = exceeded.requests_left == 0 or exceeded.tokens_left == 0
+            return Outcome(again=again, hold=again.at if is_used_up else 0.0)
+        passing = not acting.has_entered or (
+            isinstance(acting.fault, _PASSING) and not isinstance(acting.fault, _LASTING)
+        )
+        again.at = now + min(LONGEST_PAUSE, 2.0 ** (again.tries - 1))
+        if passing:
+            return Outcome(again=again, hold=again.at, passing=True)
+        if again.tries >= MOST_TRIES or _code(request.body) == "insufficient_quota":
+            return Outcome(result)
+        return Outcome(again=again)
+
+
+def _is_paid(request: ActingRequest | None) -> bool:
+    charge = None if request is None else request.acting.charge
+    return charge is not None and charge.is_paid
+
+
+def _code(body: bytes) -> str | None:
+    try:
+        code: str | None = loads(body)["error"]["code"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return code

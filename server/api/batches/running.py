@@ -1,0 +1,328 @@
+"""The lines of one batch, as they are begun and answered.
+
+Before a line is begun, that is written down, in the transaction that stores the results which have come meanwhile. So
+whatever happens to this process, every line has one result, and none is done twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+
+from starlette.types import ASGIApp
+
+from server.api.batches.acting_callers import ActingCaller
+from server.api.batches.held import HeldBatch
+from server.api.batches.input_file import InputFile
+from server.api.batches.journal import Journal
+from server.api.batches.lines import Again, Outcome, RunningLine
+from server.api.batches.parts import LINES_OF_A_PART, BatchParts
+from server.api.batches.results import CANCELLED, EXPIRED, INTERRUPTED, Result, refused, unanswered
+from server.background.pauses import until_woken
+from server.fairness.shares import FairShares, NoRoom, Turn
+from server.http.errors import ApiError
+from server.http.held_lease import LeaseLost
+from server.http.pagination import missing_reference
+from server.http.request_state import new_request_id
+from server.storage.blobs.store import BlobMissing
+from server.storage.database.database import DatabaseUnavailable
+
+PACE_SECONDS: Final = 0.01
+"""Seconds for which results are gathered before they are written down together."""
+
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks at what has changed for a batch whose lines all are under way or wait."""
+
+LAST_SECONDS: Final = 300.0
+"""Seconds for which lines that are under way may go on once the batch is cancelled, or its window is over."""
+
+LEAVE_SECONDS: Final = 5.0
+"""Seconds in which a process that stops writes down what has come."""
+
+MOST_AGAIN: Final = 64
+"""Lines of one batch that wait for another attempt; no others are begun meanwhile."""
+
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of the lines of one batch that are under way, unless one alone has more."""
+
+PATIENCE_SECONDS: Final = 5.0
+"""Seconds for which a process keeps a batch of which no line can be begun; a longer pause makes room for others."""
+
+AWAY_SECONDS: Final = 30.0
+"""Seconds between two looks whether a caller is back for whom the server may act no longer."""
+
+YIELD_SECONDS: Final = 0.05
+MOST_YIELDS: Final = 20
+"""Seconds for which no line is begun while requests wait for their turns, and how often in a row at most."""
+
+_CODES: Final = {"cancelled": CANCELLED, "expired": EXPIRED}
+
+
+class Paused(Exception):
+    """Nothing can be done for a batch before so many seconds are over; `is_fault` after a fault of the server."""
+
+    def __init__(self, seconds: float, *, is_fault: bool = False) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+        self.is_fault = is_fault
+
+
+class Running:
+    """Runs the lines of a batch that this process holds, through `app`; at most `at_once` of them at the same time.
+
+    `refusal` is the error of all lines where none may be run. For a moment, no line is begun while `yields` returns
+    true. Once it `leaves`, it begins no more lines.
+    """
+
+    def __init__(
+        self,
+        held: HeldBatch,
+        parts: BatchParts,
+        journal: Journal,
+        file: InputFile,
+        caller: ActingCaller,
+        app: ASGIApp,
+        shares: FairShares,
+        at_once: int,
+        refusal: ApiError | None,
+        yields: Callable[[], bool],
+    ) -> None:
+        self._held = held
+        self._parts = parts
+        self._journal = journal
+        self._file = file
+        self._caller = caller
+        self._app = app
+        self._shares = shares
+        self._at_once = at_once
+        self._refusal = refusal
+        self._yields = yields
+        self.leaves = False
+        body = held.record.body
+        self._total: int = body["counts"][0]
+        self._endpoint: str = body["endpoint"]
+        self._next = held.progress.next
+        self._again = {place: Again(is_paid) for place, is_paid in held.progress.again}
+        self._under_way: dict[int, RunningLine] = {}
+        self._results: list[Result] = []
+        self._is_changed = False
+        self._hold = 0.0
+        self._code: str | None = None
+        self._cut_at: float | None = None
+
+    async def run(self) -> str:
+        """Return the status that the batch comes to, once each of its lines has a result.
+
+        Raises Paused, LeaseLost, BlobsUnavailable, DatabaseUnavailable and NoRoom; then nothing is under way.
+        """
+        for place in self._held.progress.open:
+            self._results.append(unanswered(place, await self._name(place), INTERRUPTED))
+        try:
+            while True:
+                self._held.woken.clear()
+                end = self._end
+                begin = [] if end is not None or self.leaves else await self._chosen()
+                await self._write(begin)
+                if not (self._under_way or self._results or self._is_changed):
+                    if end is not None:
+                        await self._end_all(_CODES[end])
+                        return end
+                    if self._next >= self._total and not self._again:
+                        return "completed"
+                    self._check_pause()
+                await self._wait(end)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._leave())
+            raise
+        except LeaseLost:
+            await self._stop()
+            raise
+        except BaseException:
+            await self._leave()
+            raise
+
+    @property
+    def _end(self) -> str | None:
+        """The status that the batch comes to, for which no more lines are begun; None while there is no reason."""
+        body = self._held.record.body
+        if body["status"] == "cancelling":
+            return "cancelled"
+        return "expired" if body["expires_at"] <= time.time() else None
+
+    async def _chosen(self) -> list[RunningLine]:
+        """Return the lines to begin, as far as there is room; what may not be run has its result at once."""
+        await self._caller.newest()
+        if self._refusal is None and not await self._file.is_there():
+            self._refusal = self._missing()
+        if self._refusal is not None:
+            await self._refuse(self._refusal)
+            return []
+        if not self._caller.may_act or self._hold > time.time():
+            return []
+        if (full := await self._journal.full()) is not None:
+            await self._refuse(full)
+            return []
+        for _ in range(MOST_YIELDS):
+            if not self._yields():
+                break
+            await asyncio.sleep(YIELD_SECONDS)
+        begin = list[RunningLine]()
+        try:
+            await self._fill(begin)
+        except BlobMissing:
+            self._refusal = self._missing()
+        except BaseException:
+            self._put_back(begin)
+            raise
+        return begin
+
+    async def _fill(self, begin: list[RunningLine]) -> None:
+        size = sum(running.line.size for running in self._under_way.values())
+        for place in self._places(time.time()):
+            if len(self._under_way) + len(begin) >= self._at_once:
+                return
+            line = await self._parts.line(self._held.record, place)
+            if size and size + line.size > MOST_BYTES:
+                return
+            text = await self._file.cut(line.start, line.end)
+            turn = await self._turn(is_idle=not (self._under_way or begin or self._results))
+            if turn is None:
+                return
+            size += line.size
+            begin.append(RunningLine(place, line, text, turn, self._taken(place)))
+
+    def _places(self, now: float) -> Iterator[int]:
+        """Yield the places of lines that can be begun: first those that have waited, then others in their order."""
+        yield from sorted(place for place, again in self._again.items() if again.at <= now)
+        while self._next < self._total and len(self._again) < MOST_AGAIN:
+            yield self._next
+
+    def _taken(self, place: int) -> Again:
+        """Return what is known of a line that is chosen."""
+        again = self._again.pop(place, None)
+        if again is None:
+            self._next = place + 1
+        return again or Again(is_paid=False)
+
+    def _put_back(self, lines: list[RunningLine]) -> None:
+        for running in lines:
+            running.turn.end()
+            self._again[running.place] = running.again
+
+    async def _turn(self, *, is_idle: bool) -> Turn | None:
+        """Return a turn for a line; one is waited for only where nothing else is to be done."""
+        turn = self._shares.take_now()
+        if turn is None and is_idle:
+            with suppress(NoRoom):
+                return await self._shares.take()
+        return turn
+
+    async def _refuse(self, error: ApiError) -> None:
+        """Give the next lines an error in the place of an answer."""
+        for place in [*sorted(self._again), *range(self._next, self._total)][:LINES_OF_A_PART]:
+            self._taken(place)
+            self._results.append(refused(place, await self._name(place), error, new_request_id()))
+
+    async def _write(self, begin: list[RunningLine]) -> None:
+        """Write down what has come, and then begin these lines."""
+        while self._results or begin or self._is_changed:
+            self._is_changed = False
+            places = [*self._under_way, *(running.place for running in begin)]
+            again = {place: again.is_paid for place, again in self._again.items()}
+            try:
+                count = await self._journal.write(self._results, places, again, self._next)
+            except BaseException:
+                self._put_back(begin)
+                raise
+            del self._results[:count]
+            for running in begin:
+                self._start(running)
+            begin = []
+
+    def _start(self, running: RunningLine) -> None:
+        self._under_way[running.place] = running
+        work = running.run(self._app, self._endpoint, self._caller)
+        task = running.task = asyncio.get_running_loop().create_task(work, name="line of a batch")
+        task.add_done_callback(lambda done: self._finished(running, done))
+
+    def _finished(self, running: RunningLine, task: asyncio.Task[Outcome]) -> None:
+        running.turn.end()
+        del self._under_way[running.place]
+        if not task.cancelled():
+            outcome = task.result()
+        elif self._code is not None:
+            outcome = Outcome(unanswered(running.place, running.line.custom_id, self._code))
+        else:
+            outcome = running.left_off()
+        if outcome.result is not None:
+            self._results.append(outcome.result)
+        if outcome.again is not None:
+            self._again[running.place] = outcome.again
+            self._is_changed = True
+        self._hold = max(self._hold, outcome.hold)
+        self._held.woken.set()
+
+    async def _end_all(self, code: str) -> None:
+        """Give all lines that have no result one that tells why."""
+        while self._again or self._next < self._total:
+            for place in [*sorted(self._again), *range(self._next, self._total)][:LINES_OF_A_PART]:
+                self._taken(place)
+                self._results.append(unanswered(place, await self._name(place), code))
+            await self._write([])
+
+    def _check_pause(self) -> None:
+        """Raise Paused where no line can be begun soon."""
+        if self.leaves:
+            raise Paused(0)
+        if not self._caller.may_act:
+            raise Paused(AWAY_SECONDS)
+        wait = min(self._next_attempt(), self._held.record.body["expires_at"]) - time.time()
+        if wait > PATIENCE_SECONDS:
+            raise Paused(wait)
+
+    def _next_attempt(self) -> float:
+        """Return the time from which on a line can be begun."""
+        has_new = self._next < self._total and len(self._again) < MOST_AGAIN
+        return max(self._hold, 0.0 if has_new else min((again.at for again in self._again.values()), default=0.0))
+
+    async def _wait(self, end: str | None) -> None:
+        """Wait until there is something to do."""
+        now = time.time()
+        if end is not None and self._cut_at is None:
+            self._cut_at = now + LAST_SECONDS
+        if self._cut_at is not None and now >= self._cut_at and end is not None:
+            self._code = _CODES[end]
+            await self._stop()
+            return
+        is_full = len(self._under_way) >= self._at_once or (not self._again and self._next >= self._total)
+        wait = LOOK_SECONDS if is_full or self.leaves else min(LOOK_SECONDS, max(0.0, self._next_attempt() - now))
+        if self._results:
+            wait = 0.0
+        await until_woken(self._held.woken, wait or PACE_SECONDS)
+        if self._under_way:
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def _stop(self) -> None:
+        """Cancel what is under way, and return when it has ended."""
+        tasks = [running.task for running in self._under_way.values() if running.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+            await asyncio.sleep(0)  # the callbacks come after the ends
+
+    async def _leave(self) -> None:
+        """End what is under way, and write down what has come."""
+        await self._stop()
+        with suppress(TimeoutError, LeaseLost, DatabaseUnavailable, NoRoom):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._write([])
+
+    async def _name(self, place: int) -> str:
+        return (await self._parts.line(self._held.record, place)).custom_id
+
+    def _missing(self) -> ApiError:
+        return missing_reference("input_file_id", self._held.record.body["input_file_id"])

@@ -1,0 +1,43 @@
+"""Building of the routes of batches, and of what works on them."""
+
+from __future__ import annotations
+
+from server.api.batches.routes import BatchRoutes
+from server.api.batches.work import BatchWork
+from server.api.batches.worker import AT_ONCE, Batches
+from server.api.responses.background.callers import Callers
+from server.http.deferred import DeferredRequests
+from server.json_input.reader import Reader
+from server.telemetry.metrics import Metrics
+from server.wiring.stores import Stores
+
+LINES_AT_ONCE = 16
+
+
+class BatchServices:
+    """Everything about the batches of `stores`; lines are run for callers who were there `longest` seconds ago."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        callers: Callers,
+        deferred: DeferredRequests,
+        reader: Reader,
+        metrics: Metrics,
+        longest: int,
+    ) -> None:
+        self.work = BatchWork(
+            stores.batch_parts,
+            stores.file_store,
+            callers,
+            deferred,
+            reader,
+            longest,
+            LINES_AT_ONCE,
+            metrics.batches.ended,
+        )
+        self.worker = Batches(stores.batches, stores.batch_table, stores.batch_queue, self.work, AT_ONCE)
+        metrics.batches.watch(lambda: (self.worker.waiting, self.worker.lines))
+        self.routes = BatchRoutes(
+            stores.batches, stores.batch_table, stores.file_store, stores.batch_queue, self.worker, reader
+        )
