@@ -1,0 +1,184 @@
+"""Lines of batches pass what direct requests of the owner pass, as the owner is when they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from server.api.batches import acting_callers
+from server.quota import quota as quotas
+from tests.support.batches_server import BATCHES, CHAT, Batching, batching, chat, line, written
+from tests.support.callers import ALICE, OWN, READER, bearer
+from tests.support.line_provider import LineProvider, line_provider
+
+QUOTA = """\
+quota:
+        kvstore: {type: sqlite, db_path: FOLDER/quotas.db}
+        period: minute
+        limits:
+        - {when: user with requests in roles, max_requests: 6}
+        - {when: user with tokens in roles, max_tokens_per_period: 50}
+        - {when: user with records in roles, max_bytes: 16kB}
+"""
+POLICY = """\
+        - forbid: {actions: [create], resource: "batch::*"}
+          when: user with batchless in roles
+        - forbid: {actions: [create], resource: "sql_record::openai_files"}
+          when: user with fileless in roles
+"""
+PERIOD = 2
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[LineProvider]:
+    with line_provider() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def place(far: LineProvider, opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batching]:
+    folder = tmp_path_factory.mktemp("batch_policy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(quotas.PERIODS, "minute", PERIOD)
+        quota = QUOTA.replace("FOLDER", str(folder))
+        with batching(opa_binary, folder, None, far.url, policy=POLICY + OWN, quota=quota) as running:
+            yield running
+
+
+@pytest.fixture(autouse=True)
+def _anew(far: LineProvider) -> Iterator[None]:
+    far.forget()
+    yield
+    far.go_on.set()
+
+
+def error_of(result: Any) -> tuple[int, str]:
+    """The status and the code of a line that was answered with an error."""
+    return result["response"]["status_code"], result["response"]["body"]["error"]["code"]
+
+
+def test_a_line_is_refused_where_its_route_is(place: Batching, far: LineProvider) -> None:
+    blunt, url = bearer("ann+blunt"), "/v1/embeddings"
+    batch = place.begun([line("a", url, model="vectors", input="x")], blunt, endpoint=url)
+    _, bad = place.results(place.over(batch, blunt), blunt)
+    assert error_of(bad["a"]) == (403, "insufficient_permissions")
+    assert far.asked == []
+    direct = place.ask("POST", url, {"model": "vectors", "input": "x"}, blunt)
+    assert direct.status == 403
+    [decision] = place.house.log(bad["a"]["response"]["request_id"])
+    assert (decision["principal"], decision["route"], decision["effect"]) == ("ann", f"POST {url}", "deny")
+
+
+def test_each_model_is_decided_by_itself(place: Batching, far: LineProvider) -> None:
+    batch = place.begun([chat("a"), chat("b", model="secret"), chat("c", "again")])
+    good, bad = place.results(place.over(batch))
+    assert (sorted(good), error_of(bad["b"])) == (["a", "c"], (404, "model_not_found"))
+    assert sorted(far.asked) == ["again", "hi"]
+    trusted = bearer("tom+trusted")
+    good, bad = place.results(place.over(place.begun([chat("b", model="secret")], trusted), trusted), trusted)
+    assert ([*good], bad) == (["b"], {})
+
+
+@pytest.mark.parametrize(("role", "status"), [("batchless", 403), ("fileless", 403), ("stranger", 403)])
+def test_a_batch_is_made_where_it_and_its_files_may_be(place: Batching, role: str, status: int) -> None:
+    name = f"bea{role}"
+    file = place.file(written([chat("a")]), bearer(name))
+    answer = place.create(file, caller=bearer(f"{name}+{role}"))
+    assert (answer.status, answer.error["code"]) == (status, "insufficient_permissions")
+    assert place.ask("GET", BATCHES, caller=bearer(name)).json["data"] == []
+
+
+def under_way(place: Batching, far: LineProvider, name: str, held: int = 16, rest: int = 5) -> str:
+    """A batch whose first lines are under way, while others wait for them."""
+    lines = [chat(f"held-{number}", "hold") for number in range(held)]
+    batch = place.begun([*lines, *(chat(f"rest-{number}", "rest") for number in range(rest))], bearer(name))
+    until = time.monotonic() + 20
+    while len(far.asked) < held:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return batch
+
+
+def test_what_an_owner_has_shown_since_counts_for_the_next_line(place: Batching, far: LineProvider) -> None:
+    batch = under_way(place, far, "cleo")
+    place.ask("GET", "/v1/models", caller=bearer("cleo+modest"))
+    far.go_on.set()
+    good, bad = place.results(place.over(batch, READER), bearer("cleo+reader"))
+    assert (len(good), len(bad)) == (16, 5)
+    assert {error_of(result) for result in bad.values()} == {(404, "model_not_found")}
+
+
+def test_no_line_is_begun_for_an_owner_who_was_away_for_too_long(
+    place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = under_way(place, far, "dan", held=16, rest=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            acting_callers, "time", SimpleNamespace(time=lambda: time.time() + 25 * 3600, monotonic=time.monotonic)
+        )
+        far.go_on.set()
+        place.until(batch, lambda shown: shown["request_counts"]["completed"] == 16, READER)
+        time.sleep(0.2)
+        assert place.get(batch, READER)["request_counts"]["completed"] == 16
+    assert "rest" not in far.asked
+    place.ask("POST", f"{BATCHES}/{batch}/cancel", caller=bearer("dan"))
+    assert len(place.results(place.over(batch, READER), READER)[0]) >= 16
+
+
+def test_a_line_waits_until_there_is_quota(place: Batching, far: LineProvider) -> None:
+    frugal = bearer("eva+requests")
+    batch = place.begun([chat(f"l{number}", f"quota {number}") for number in range(8)], frugal)
+    done = place.over(batch, READER)
+    good, bad = place.results(done, READER)
+    assert (len(good), bad) == (8, {})
+    # Each line is one request of its owner, and nothing else of the batch is any.
+    assert sorted(far.asked) == [f"quota {number}" for number in range(8)]
+
+
+def test_each_line_is_charged_once(place: Batching, far: LineProvider) -> None:
+    frugal = bearer("fay+tokens")
+    began = time.time()
+    # Each costs twenty tokens, of which there are fifty in a period.
+    lines = [chat(f"l{number}", f"tokens {number}", max_completion_tokens=20) for number in range(6)]
+    good, bad = place.results(place.over(place.begun(lines, frugal), READER), READER)
+    assert (len(good), bad) == (6, {})
+    assert len(far.asked) == 6
+    assert time.time() - began > PERIOD
+
+
+def test_a_line_that_its_provider_has_no_time_for_is_tried_again(
+    place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.api.batches.lines.LONGEST_PAUSE", 0.01)
+    far.busy = 2
+    good, bad = place.results(place.over(place.begun([chat("a")])))
+    assert ([*good], bad, len(far.asked)) == (["a"], {}, 3)
+    far.forget()
+    far.busy = 100
+    good, bad = place.results(place.over(place.begun([chat("a")])))
+    assert (good, bad["a"]["response"]["status_code"], len(far.asked)) == ({}, 429, 5)
+
+
+def test_results_for_which_there_is_no_room_are_errors_of_their_lines(place: Batching, far: LineProvider) -> None:
+    small = bearer("gus+records")
+    # A line asks for little and is answered with more.
+    batch = place.begun([chat(f"l{number}", "x") for number in range(60)], small)
+    good, bad = place.results(place.over(batch, READER), READER)
+    assert good
+    assert len(good) + len(bad) == 60
+    assert {error_of(result) for result in bad.values()} == {(429, "insufficient_quota")}
+    assert len(far.asked) < 60
+
+
+def test_nothing_that_a_client_sends_makes_a_request_an_acting_one(place: Batching) -> None:
+    body = {"model": "secret", "messages": [{"role": "user", "content": "hi"}]}
+    answer = place.house.address.ask(
+        "POST", CHAT, ALICE, "ostiary.acting: tom", "X-Ostiary-Acting: tom", "ostiary-acting: tom", body=body
+    )
+    assert answer.status == 404
+    assert place.house.address.ask("POST", CHAT, "ostiary.acting: tom", body=body).status in (401, 404)
