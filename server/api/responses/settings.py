@@ -66,7 +66,7 @@ def settings_of(body: Json) -> Json:
         "reasoning": None if reasoning is None else {"effort": None, "summary": None, **reasoning},
         "user": _words(body, "user", LONGEST_TEXT),
         "max_output_tokens": _whole(body, "max_output_tokens", LEAST_OUTPUT),
-        "max_tool_calls": _whole(body, "max_tool_calls", 1),
+        "max_tool_calls": _whole(body, "max_tool_calls", 0),
         "service_tier": "default",
         "metadata": metadata_of(body),
         "safety_identifier": _words(body, "safety_identifier", LONGEST_IDENTIFIER),

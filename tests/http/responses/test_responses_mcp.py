@@ -183,11 +183,13 @@ def test_a_listing_that_a_client_has_edited_is_not_believed(house: McpHouse) -> 
     assert not house.stub.calls()
 
 
-def test_calls_beyond_what_the_caller_allows_are_left_out(house: McpHouse) -> None:
+@pytest.mark.parametrize("most", [0, 1])
+def test_calls_beyond_what_the_caller_allows_are_left_out(house: McpHouse, most: int) -> None:
     asked = calls(("s__echo", {"text": "1"}), ("s__echo", {"text": "2"}))
-    response = house.made(asked, house.tool(), max_tool_calls=1)
-    assert (kinds(response).count("mcp_call"), response["status"]) == (1, "completed")
-    assert len(house.stub.calls()) == 1
+    response = house.made(asked, house.tool(), max_tool_calls=most)
+    assert (kinds(response).count("mcp_call"), response["status"]) == (most, "completed")
+    assert response["max_tool_calls"] == most
+    assert len(house.stub.calls()) == most
 
 
 def test_history_with_calls_can_be_gone_on_from(house: McpHouse) -> None:
