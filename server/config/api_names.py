@@ -40,6 +40,7 @@ _ELSEWHERE: Final = "run it beside the server, as a client of its API"
 
 APIS: Final[Mapping[str, Api]] = {
     "agents": Api(Standing.PROVIDED, "/v1/responses"),
+    "batches": Api(Standing.PROVIDED, "/v1/batches"),
     "inference": Api(Standing.PROVIDED, "/v1/chat/completions", sections=("models",)),
     "safety": Api(Standing.PROVIDED, "/v1/moderations", sections=("shields",)),
     "tool_runtime": Api(Standing.PROVIDED, "/v1/responses", sections=("tool_groups",)),
@@ -59,7 +60,6 @@ APIS: Final[Mapping[str, Api]] = {
     "tool_groups": Api(Standing.BUILT_IN, "/v1/toolgroups"),
     "vector_dbs": Api(Standing.BUILT_IN, "/v1/vector-dbs"),
     "admin": Api(Standing.LATER, advice="use `ostiary` at a terminal until then"),
-    "batches": Api(Standing.LATER, advice="send the requests one by one until then"),
     "connectors": Api(Standing.LATER, advice="list groups under `tool_groups` until then"),
     "datasetio": Api(Standing.NEVER, advice=_ELSEWHERE, sections=("datasets",)),
     "eval": Api(Standing.NEVER, advice=_ELSEWHERE, sections=("benchmarks",)),

@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, core_schema
 from server.config.agents import AgentsProvider
 from server.config.api_names import SERVED_APIS, about_api, about_missing, is_missing
 from server.config.base import StrictModel, chosen_by
+from server.config.batches import BatchesProvider
 from server.config.bedrock import BedrockInference
 from server.config.local_models import LlamaCppProvider, WordLlamaProvider
 from server.config.providers import (
@@ -126,6 +127,12 @@ def _at_most_one(value: tuple[AgentsProvider, ...]) -> tuple[AgentsProvider, ...
     return value
 
 
+def _one_runner(value: tuple[BatchesProvider, ...]) -> tuple[BatchesProvider, ...]:
+    if len(value) > 1:
+        raise refusal("wrong-value", "takes one provider, since the server itself runs all batches")
+    return value
+
+
 def _one_of_each(value: tuple[ProviderConfig, ...]) -> tuple[ProviderConfig, ...]:
     servers = [each.provider_type == MCP for each in value]
     if sum(servers) > 1:
@@ -143,6 +150,7 @@ class _Providers(StrictModel):
     safety: tuple[SafetyProvider, ...] = ()
     tool_runtime: Annotated[tuple[ToolRuntimeProvider, ...], AfterValidator(_one_of_each)] = ()
     agents: Annotated[tuple[AgentsProvider, ...], AfterValidator(_at_most_one)] = ()
+    batches: Annotated[tuple[BatchesProvider, ...], AfterValidator(_one_runner)] = ()
 
 
 def _by_api(providers: _Providers) -> dict[str, tuple[ProviderConfig, ...]]:

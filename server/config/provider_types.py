@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 from pydantic import Tag
 
 from server.config.apis import InferenceProvider, SafetyProvider, VectorIoProvider
+from server.config.batches import REFERENCE, BatchesProvider
 from server.config.providers import ProviderConfig, ProviderSettings
 from server.config.tool_runtime import ToolRuntimeProvider
 
@@ -19,10 +20,15 @@ _UNIONS: Final[Mapping[str, Any]] = {
     "vector_io": VectorIoProvider,
 }
 
+_ALONE: Final[Mapping[str, Mapping[str, type[ProviderConfig]]]] = {"batches": {REFERENCE: BatchesProvider}}
+"""The types of an API that has one."""
+
 
 @cache
 def provider_types(api: str = "inference") -> Mapping[str, type[ProviderConfig]]:
     """Return the model of each `provider_type` of an API."""
+    if api in _ALONE:
+        return _ALONE[api]
     found: dict[str, type[ProviderConfig]] = {}
     for member in get_args(get_args(_UNIONS[api])[0]):
         model, *marks = get_args(member)

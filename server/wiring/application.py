@@ -125,7 +125,7 @@ def build(
             if api == "inference"
             else index_entry(provider, vectors)
             for api, listed in config.providers.items()
-            if api not in ("agents", SAFETY, TOOL_RUNTIME)  # agents are this server itself
+            if api not in ("agents", "batches", SAFETY, TOOL_RUNTIME)  # the server itself runs the first two
             for provider in listed
         ),
         *guards.entries(masked),

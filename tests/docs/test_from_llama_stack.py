@@ -15,6 +15,7 @@ ROWS = {row[0]: row[1] for row in re.findall(r"^\| (.+?) \| (.+?) \|$", PAGE, re
 IGNORED = {
     "translation": translation.HARMLESS,
     "provider_settings": provider_settings.HARMLESS,
+    "providers of batches": provider_settings.HARMLESS_OF["batches"],
     "storage": storage.IGNORED,
     "files": files.IGNORED,
     "resources": resources.IGNORED,

@@ -32,6 +32,9 @@ HARMLESS: Final = {
 }
 """Keys that are left out without a change for callers, and why."""
 
+HARMLESS_OF: Final = {"batches": {"kvstore": "is not needed: batches are in the database of the files"}}
+"""As `HARMLESS`, for the providers of one API."""
+
 _NO_SETTING: Final = "it is left out"
 _NEVER_EMPTY: Final = frozenset({"guardrail", "guardrail_config", "guardrailConfig", "sha256"})
 """Keys of this server alone that restrict: an empty one stays, and is an error of the parser."""
@@ -44,6 +47,7 @@ def translate_settings(node: Node, provider_type: str, journal: Journal, api: st
     if not isinstance(node, Mapping):
         return node
     known = settings_of(provider_type, api).keys()
+    harmless = HARMLESS | HARMLESS_OF.get(api, {})
     settings = _with_whole_address(entries(node), journal)
     kept: Entries = {}
     for key, entry in settings.items():
@@ -52,8 +56,8 @@ def translate_settings(node: Node, provider_type: str, journal: Journal, api: st
                 kept[key] = entry
         elif key == "network" and isinstance(entry.node, Mapping):
             _network(entry.node, known, kept, journal)
-        elif key in HARMLESS:
-            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {HARMLESS[key]}")
+        elif key in harmless:
+            journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {harmless[key]}")
         elif journal.is_unset(entry.node):
             journal.add(Kind.IGNORED, entry.key_span, f"{quoted(key)} {_UNSET}")
         else:

@@ -35,6 +35,7 @@ _AGENTS = ("agents", "responses")
 _UNKNOWN = "an extension of Llama Stack brings it; it is left out"
 _ADVICE = {"inline::sentence-transformers": _EMBEDDINGS}
 _INSTEAD = {
+    "batches": "batches are run by the server itself: `inline::reference`",
     "safety": "shields are those of an `inline::llama-guard`, an `inline::keyword` and a `remote::bedrock`",
     "tool_runtime": "call its tools in the client, or through a server that speaks MCP",
     "vector_io": "vectors are kept by an `inline::lancedb`, which needs no entry",

@@ -96,7 +96,7 @@ def test_a_misspelt_key_is_not_missing_too() -> None:
     ]
 
 
-@pytest.mark.parametrize("api", ["admin", "batches"])
+@pytest.mark.parametrize("api", ["admin", "connectors"])
 def test_an_api_of_a_later_version_is_refused_by_name(api: str) -> None:
     assert errors(f"apis: [inference, {api}]") == [f"1:19: `{api}` is not available in this version"]
 
