@@ -11,38 +11,25 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from policy.source.diagnostics import visible
-
-if TYPE_CHECKING:
-    import httpx
+from server.cli.server_client import STANDARD_URL, Refused, ServerClient, Stopped, Url, progress, segment, server_at
 
 app = typer.Typer(no_args_is_help=True, help="Files in the vector stores of a running server.")
-
-TOKEN_VARIABLE: Final = "OSTIARY_TOKEN"  # noqa: S105 - the name of a variable
-URL_VARIABLE: Final = "OSTIARY_URL"
 
 _INCOMPLETE: Final = 1
 _FAILED: Final = 2
 _PAGE: Final = 100
 _BLOCK: Final = 1024 * 1024
 _LOOK_SECONDS: Final = 1.0
-_TRIES: Final = 8
-_LONGEST_PAUSE: Final = 30.0
-_SECONDS: Final = 120.0
 _LONGEST_VALUE: Final = 512
-_COMES_AGAIN: Final = (429, 503)
-
-
-class Stopped(Exception):
-    """The command can't go on; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +62,7 @@ def files() -> None:
 def ingest(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory; hidden files are left out.")],
     store: Annotated[str, typer.Option(metavar="ID", help="The id of the vector store.")],
-    url: Annotated[
-        str, typer.Option(envvar=URL_VARIABLE, metavar="URL", help="The address of the server.")
-    ] = "http://127.0.0.1:8321",
+    url: Url = STANDARD_URL,
     charset: Annotated[
         str | None, typer.Option(metavar="NAME", help="The charset of texts that are not UTF-8, such as windows-1252.")
     ] = None,
@@ -89,8 +74,8 @@ def ingest(
     with 2 if it could not go on.
     """
     try:
-        with _server(url, os.environ.get(TOKEN_VARIABLE)) as server:
-            failed = _ingest(server, directory, store, charset)
+        with server_at(url) as server:
+            failed = _ingest(Stores(server), directory, store, charset)
     except Stopped as stopped:
         sys.stderr.write(f"error: {stopped}\n")
         raise typer.Exit(_FAILED) from None
@@ -98,7 +83,7 @@ def ingest(
         raise typer.Exit(_INCOMPLETE)
 
 
-def _ingest(server: Server, directory: Path, store: str, charset: str | None) -> list[str]:
+def _ingest(server: Stores, directory: Path, store: str, charset: str | None) -> list[str]:
     """Put the files into the store, and return a sentence about each one that is not there in the end."""
     if not directory.is_dir():
         raise Stopped(f"`{visible(str(directory))}` is no directory")
@@ -114,13 +99,13 @@ def _ingest(server: Server, directory: Path, store: str, charset: str | None) ->
             continue
         wanted.setdefault(found.digest, found)
     new = [found for found in wanted.values() if _is_needed(there.get(found.digest))]
-    with _progress(len(new), "sent") as step:
+    with progress(len(new), "sent") as step:
         for found in new:
             kept = there.get(found.digest)
             problem = server.send(store, found, None if kept is None else kept.id)
             if problem is not None:
                 refused.append(f"`{visible(found.name)}`: {problem}")
-            step()
+            step(1)
     refused += _awaited(server, store, wanted)
     sys.stdout.write(
         f"{len(wanted)} files: {len(wanted) - len(new)} were there already, {len(refused)} are not taken in\n"
@@ -134,15 +119,14 @@ def _is_needed(kept: Kept | None) -> bool:
     return kept is None or kept.status in ("failed", "cancelled")
 
 
-def _awaited(server: Server, store: str, wanted: dict[str, Found]) -> list[str]:
+def _awaited(server: Stores, store: str, wanted: dict[str, Found]) -> list[str]:
     """Return once nothing of what is wanted is under way, with a sentence about each file that has failed."""
     waiting = sum(1 for kept in server.files(store, "in_progress") if kept.digest in wanted)
-    with _progress(waiting, "taken in") as step:
+    with progress(waiting, "taken in") as step:
         while waiting:
             time.sleep(_LOOK_SECONDS)
             left = sum(1 for kept in server.files(store, "in_progress") if kept.digest in wanted)
-            for _ in range(waiting - left):
-                step()
+            step(waiting - left)
             waiting = left
     return [
         f"`{visible(wanted[kept.digest].name)}`: {visible(kept.error)}"
@@ -151,11 +135,11 @@ def _awaited(server: Server, store: str, wanted: dict[str, Found]) -> list[str]:
     ]
 
 
-class Server:
-    """A server, asked as a client with a token asks it. Every method raises Stopped where it can't go on."""
+class Stores:
+    """The vector stores of a server. Every method raises Stopped where it can't go on."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, server: ServerClient) -> None:
+        self._server = server
 
     def files(self, store: str, status: str | None = None) -> Iterator[Kept]:
         """Yield the files of a store that the caller may read."""
@@ -164,7 +148,7 @@ class Server:
             query = {"limit": str(_PAGE), "order": "asc"}
             query |= {} if after is None else {"after": after}
             query |= {} if status is None else {"filter": status}
-            page = self._asked("GET", f"/v1/vector_stores/{_segment(store)}/files", params=query)
+            page = self._server.asked("GET", f"/v1/vector_stores/{segment(store)}/files", params=query)
             for entry in page["data"]:
                 about, error = entry.get("attributes") or {}, entry.get("last_error") or {}
                 yield Kept(
@@ -184,71 +168,26 @@ class Server:
         One whose charset is to be told is uploaded anew, since an upload can't be told it later.
         """
         if known is not None and found.charset is not None:
-            self._client.request("DELETE", f"/v1/files/{known}")
+            self._server.try_to_delete(f"/v1/files/{known}")
             known = None
         identity = known
         try:
             if identity is None:
                 with found.path.open("rb") as content:
                     form = {"file": (found.path.name, content, _content_type(found))}
-                    made = self._asked("POST", "/v1/files", data={"purpose": "assistants"}, files=form)
+                    made = self._server.asked("POST", "/v1/files", data={"purpose": "assistants"}, files=form)
                 identity = made["id"]
             attributes = {"path": found.name[-_LONGEST_VALUE:], "sha256": found.digest}
             body = {"file_id": identity, "attributes": attributes}
-            self._asked("POST", f"/v1/vector_stores/{_segment(store)}/files", json=body)
-        except _Refused as refusal:
+            self._server.asked("POST", f"/v1/vector_stores/{segment(store)}/files", json=body)
+        except Refused as refusal:
             if known is None and identity is not None:
                 # Nothing would tell that it was uploaded.
-                self._client.request("DELETE", f"/v1/files/{identity}")
+                self._server.try_to_delete(f"/v1/files/{identity}")
             return str(refusal)
         except OSError as error:
             return f"it can't be read: {error.strerror}"
         return None
-
-    def _asked(self, method: str, path: str, **given: Any) -> Any:
-        """Return the answer to a request; raise _Refused for one about this file alone, and Stopped for others."""
-        import httpx
-
-        pause = 1.0
-        for attempt in range(_TRIES):
-            try:
-                for _, content, _ in (given.get("files") or {}).values():
-                    content.seek(0)
-                answer = self._client.request(method, path, **given)
-            except httpx.HTTPError as error:
-                raise Stopped(f"the server can't be reached at {self._client.base_url}: {error}") from None
-            if answer.status_code == 200:
-                return answer.json()
-            if answer.status_code not in _COMES_AGAIN or attempt == _TRIES - 1 or _is_final(answer):
-                break
-            time.sleep(min(_LONGEST_PAUSE, float(answer.headers.get("retry-after", pause))))
-            pause *= 2
-        sentence = f"{answer.status_code}: {_said(answer)}"
-        if answer.status_code in (400, 403, 413) and method == "POST":
-            raise _Refused(sentence)
-        raise Stopped(f"the server refuses `{method} {path}` with {sentence}")
-
-
-class _Refused(Exception):
-    """The server refuses one file."""
-
-
-def _is_final(answer: httpx.Response) -> bool:
-    return str(answer.headers.get("x-should-retry")) == "false"
-
-
-def _said(answer: httpx.Response) -> str:
-    """Return the sentence of an error."""
-    try:
-        return visible(str(answer.json()["error"]["message"]))
-    except (ValueError, LookupError, TypeError):
-        return "without a sentence"
-
-
-def _segment(text: str) -> str:
-    from urllib.parse import quote
-
-    return quote(text, safe="")
 
 
 def _files(directory: Path) -> Iterator[Path]:
@@ -281,29 +220,3 @@ def _is_utf_8(path: Path) -> bool:
 def _digest(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-@contextmanager
-def _server(url: str, token: str | None) -> Iterator[Server]:
-    import httpx
-
-    from server.net.log_filter import quieten_clients
-
-    quieten_clients()
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    try:
-        client = httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False)
-    except (httpx.InvalidURL, ValueError):
-        raise Stopped("the address of the server is not one of HTTP, such as http://127.0.0.1:8321") from None
-    with client:
-        yield Server(client)
-
-
-@contextmanager
-def _progress(length: int, what: str) -> Iterator[Any]:
-    """Show a progress bar on a terminal, and nothing elsewhere; yields the function for a step."""
-    if not length or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    with typer.progressbar(length=length, label=what, file=sys.stderr) as bar:
-        yield lambda: bar.update(1)

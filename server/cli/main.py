@@ -19,6 +19,7 @@ import typer
 from policy.parser import read_policies
 from policy.source.diagnostics import Findings, InvalidDocument, visible
 from policy.source.document import Mapping, read_document
+from server.cli.batch import app as batch_commands
 from server.cli.configured import translated
 from server.cli.files import app as file_commands
 from server.cli.keys import app as key_commands
@@ -65,6 +66,7 @@ app.add_typer(policy_commands, name="policy")
 app.add_typer(key_commands, name="key")
 app.add_typer(quota_commands, name="quota")
 app.add_typer(file_commands, name="files")
+app.add_typer(batch_commands, name="batch")
 app.command()(usage)
 
 

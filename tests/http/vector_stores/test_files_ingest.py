@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from server.cli.files import TOKEN_VARIABLE
 from server.cli.main import app
+from server.cli.server_client import TOKEN_VARIABLE
 from tests.support.callers import ALICE, BOB
 from tests.support.vector_server import Holding, holding
 
