@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
-from json import dumps
+from json import dumps, loads
 from typing import Any
 
 import openai
@@ -189,6 +190,48 @@ def vector_stores() -> None:
     assert alice.vector_stores.delete(store.id).deleted
 
 
+def batches() -> None:
+    lines = [
+        {
+            "custom_id": f"line-{number}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": ECHO, "messages": said(str(number)), "stream": number == 3},
+        }
+        for number in range(4)
+    ]
+    text = "".join(dumps(line) + "\n" for line in lines).encode()
+    sent = alice.files.create(file=("lines.jsonl", io.BytesIO(text)), purpose="batch")
+    more: Any = {"metadata": {"from": "python"}, "output_expires_after": {"anchor": "created_at", "seconds": 3600}}
+    ends = {"completed", "failed", "expired", "cancelled"}
+    made = alice.batches.create(
+        input_file_id=sent.id, endpoint="/v1/chat/completions", completion_window="24h", extra_body=more
+    )
+    while made.status not in ends:
+        time.sleep(0.05)
+        made = alice.batches.retrieve(made.id)
+    assert (made.status, made.metadata) == ("completed", {"from": "python"})
+    counts = made.request_counts
+    assert counts is not None and (counts.total, counts.completed, counts.failed) == (4, 3, 1)
+    answers = [loads(line) for line in alice.files.content(made.output_file_id or "").text.splitlines()]
+    said_by_line = {each["custom_id"]: each["response"]["body"]["choices"][0]["message"]["content"] for each in answers}
+    assert said_by_line == {f"line-{number}": f"echo: {number}" for number in range(3)}
+    [refused] = [loads(line) for line in alice.files.content(made.error_file_id or "").text.splitlines()]
+    assert (refused["custom_id"], refused["response"]["status_code"]) == ("line-3", 400)
+    wrong = alice.files.create(file=("wrong.jsonl", io.BytesIO(text + b"{")), purpose="batch")
+    failed = alice.batches.create(input_file_id=wrong.id, endpoint="/v1/chat/completions", completion_window="24h")
+    while failed.status not in ends:
+        time.sleep(0.05)
+        failed = alice.batches.retrieve(failed.id)
+    assert failed.status == "failed" and failed.errors is not None and failed.errors.data is not None
+    assert [(error.code, error.line) for error in failed.errors.data] == [("invalid_json_line", 5)]
+    assert [each.id for each in alice.batches.list(limit=1)][:2] == [failed.id, made.id]
+    fails(openai.BadRequestError, lambda: alice.batches.cancel(made.id))
+    fails(openai.NotFoundError, lambda: bob.batches.retrieve(made.id))
+    fails(openai.NotFoundError, lambda: bob.files.content(made.output_file_id or ""))
+    assert [*bob.batches.list()] == []
+
+
 run(
     chat,
     stream,
@@ -203,6 +246,7 @@ run(
     responses,
     sealed,
     vector_stores,
+    batches,
     errors,
     asynchronous,
 )
