@@ -33,7 +33,7 @@ class Crowd:
 
     def __init__(self, port: int) -> None:
         self.tally: Counter[int] = Counter()
-        self._port = port
+        self.port = port
         self._links: set[Link] = set()
 
     async def repeat(self, requests: Requests, connections: int = CONNECTIONS, *, pipelined: int = 1) -> None:
@@ -125,7 +125,7 @@ class Crowd:
                 connection.bind((_ADDRESS, 0))
                 if buffer:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-                await loop.sock_connect(connection, ("127.0.0.1", self._port))
+                await loop.sock_connect(connection, ("127.0.0.1", self.port))
                 _, link = await loop.create_connection(lambda: Link(self.tally), sock=connection)
                 self._links.add(link)
                 return link

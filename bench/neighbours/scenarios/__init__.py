@@ -8,6 +8,7 @@ from typing import Final
 from bench.neighbours.scenario import Scenario
 from bench.neighbours.scenarios import (
     attachments,
+    batches,
     bodies,
     connections,
     conversations,
@@ -29,6 +30,7 @@ SUBJECTS: Final = (
     connections,
     bodies,
     attachments,
+    batches,
     streams,
     sockets,
     providers,
