@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from json import dumps
 from typing import Any, Final
 
 from bench.neighbours.crowd import Crowd
-from bench.neighbours.messages import ask, head, post, upload
+from bench.neighbours.messages import Unprepared, ask, head, post, upload
 from bench.neighbours.scenario import Attack, Scenario, Script, Stage
 
 _BATCHES: Final = "/v1/batches"
@@ -44,7 +45,8 @@ def _begun_and_cancelled(script: Script) -> Attack:
             for batch in page["data"]:
                 if batch["status"] in ("validating", "in_progress"):
                     path = f"{_BATCHES}/{batch['id']}/cancel"
-                    ask(crowd.port, head("POST", path, script.token, "Content-Length: 0"))
+                    with suppress(Unprepared):  # it has ended meanwhile
+                        ask(crowd.port, head("POST", path, script.token, "Content-Length: 0"))
 
     return attack
 
