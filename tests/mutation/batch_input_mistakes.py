@@ -1,4 +1,4 @@
-"""Deliberate mistakes in the input files of batches, each of which the suite must notice."""
+"""Deliberate mistakes around batches: in input files, at the terminal and in settings; the suite must notice each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from tests.mutation.mistake import Mistake
 
 CHECKS = "server/api/batches/line_checks.py"
 VALIDATION = "server/api/batches/validation.py"
+COMMAND = "server/cli/batch.py"
 
 BATCH_INPUT_MISTAKES = (
     Mistake("a line asks for any route", CHECKS, '_member(line, "url") != endpoint', 'not _member(line, "url")'),
@@ -41,5 +42,28 @@ BATCH_INPUT_MISTAKES = (
         VALIDATION,
         "raise NoRoom(READS.name, of_caller=False) from None",
         "raise InvalidInput([LineError(INVALID_LINE, 'x')]) from None",
+    ),
+    Mistake("a command replaces files unasked", COMMAND, "        if not force:\n", "        if force is None:\n"),
+    Mistake(
+        "a batch with errors ends well",
+        COMMAND,
+        'return status == "completed" and not counts["failed"]',
+        'return status == "completed"',
+    ),
+    Mistake(
+        "a file is left where no batch is made",
+        COMMAND,
+        "        server.try_to_delete(f\"/v1/files/{segment(sent['id'])}\")\n",
+        "",
+    ),
+    Mistake("what is begun is forgotten", COMMAND, "if begun and resume is None:", "if not begun:"),
+    Mistake(
+        "Ctrl-C tells nothing of a batch", COMMAND, "    if not begun:\n        return", "    if begun:\n        return"
+    ),
+    Mistake(
+        "settings of batches are those of the server",
+        "server/config/batches.py",
+        "if isinstance(provider, BatchesProvider):",
+        "if not isinstance(provider, BatchesProvider):",
     ),
 )
