@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import server.api
+from server.api.batches import line_checks
 from server.inference.providers import echo, word_llama
 from server.inference.providers.bedrock import plan
 from server.inference.providers.llama_cpp import forms
@@ -26,6 +27,7 @@ def checks() -> Iterator[str]:
     yield plan.plan_chat.__module__
     yield word_llama.look_for_texts.__module__
     yield forms.look_for_forms.__module__
+    yield line_checks.look_at_lines.__module__
     for found in pkgutil.walk_packages(server.api.__path__, "server.api."):
         for value in vars(import_module(found.name)).values():
             for parser in value.values() if isinstance(value, dict) else [value]:
