@@ -82,7 +82,7 @@ def run(
             _refuse_to_replace(answers, faults)
         with server_at(url) as server:
             if resume is None:
-                begun.append(_begin(server, file, endpoint))
+                _begin(server, file, endpoint, begun)
             shown = _awaited(server, begun[0])
             _fetch(server, shown, answers, faults)
     except Stopped as stopped:
@@ -118,8 +118,8 @@ def _refuse_to_replace(*targets: Path) -> None:
             raise Stopped(f"`{visible(str(target))}` is there already; --force replaces it, --output names another")
 
 
-def _begin(server: ServerClient, file: Path, endpoint: str | None) -> str:
-    """Upload the file and have it answered; return the id of the batch."""
+def _begin(server: ServerClient, file: Path, endpoint: str | None, begun: list[str]) -> None:
+    """Upload the file and have it answered; the id of the batch is in `begun` before it is told."""
     try:
         with file.open("rb") as content, _as_stopped():
             asked = _endpoint_of(content.readline(_LONGEST_LINE)) if endpoint is None else endpoint
@@ -135,10 +135,9 @@ def _begin(server: ServerClient, file: Path, endpoint: str | None) -> str:
         # Nothing would tell that it was uploaded.
         server.try_to_delete(f"/v1/files/{segment(sent['id'])}")
         raise
-    identity = str(made["id"])
-    sys.stdout.write(f"{visible(identity)} is begun\n")
+    begun.append(str(made["id"]))
+    sys.stdout.write(f"{visible(begun[0])} is begun\n")
     sys.stdout.flush()
-    return identity
 
 
 def _endpoint_of(line: bytes) -> str:

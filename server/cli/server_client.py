@@ -107,7 +107,7 @@ class ServerClient:
 
 @contextmanager
 def server_at(url: str) -> Iterator[ServerClient]:
-    """A client of the server at `url` with the token in the environment."""
+    """Make a client of the server at `url`, with the token in the environment."""
     import httpx
 
     from server.net.log_filter import quieten_clients
@@ -125,7 +125,7 @@ def server_at(url: str) -> Iterator[ServerClient]:
 
 @contextmanager
 def progress(length: int, what: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal, and nothing elsewhere; yields the function for a number of steps."""
+    """Show a progress bar on a terminal, and nothing elsewhere; yields the function for a number of steps."""
     if not length or not sys.stderr.isatty():
         yield lambda _: None
         return

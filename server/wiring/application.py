@@ -49,6 +49,7 @@ from server.authn.stamps import Stamps
 from server.authz.readiness import ReadinessProbe
 from server.authz.request_authorization import EnforcementPoint
 from server.config import AuthConfig, Config, CorsConfig, ModelConfig
+from server.config.batches import batch_settings
 from server.config.home import home
 from server.http.cors import Cors, CorsPolicy
 from server.http.deferred import DeferredRequests
@@ -169,7 +170,15 @@ def build(
         callers,
         config.server.max_delegation,
     )
-    batches = BatchServices(stores, callers, deferred, reader, telemetry.metrics, config.server.max_delegation)
+    batches = BatchServices(
+        stores,
+        callers,
+        deferred,
+        reader,
+        telemetry.metrics,
+        config.server.max_delegation,
+        batch_settings(config.providers),
+    )
     resources: list[LifespanResource] = [
         partial(closed, tracing),
         partial(closed, reader),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from server.api.batches.lines import LINES
 from server.api.batches.routes import BatchRoutes
 from server.api.batches.work import BatchWork
 from server.api.batches.worker import AT_ONCE, Batches
 from server.api.responses.background.callers import Callers
+from server.config.batches import BatchesSettings
 from server.http.deferred import DeferredRequests
 from server.json_input.reader import Reader
 from server.telemetry.metrics import Metrics
 from server.wiring.stores import Stores
-
-LINES_AT_ONCE = 16
 
 
 class BatchServices:
@@ -25,7 +25,9 @@ class BatchServices:
         reader: Reader,
         metrics: Metrics,
         longest: int,
+        settings: BatchesSettings,
     ) -> None:
+        lines = settings.max_concurrent_requests_per_batch or LINES.each
         self.work = BatchWork(
             stores.batch_parts,
             stores.file_store,
@@ -33,10 +35,16 @@ class BatchServices:
             deferred,
             reader,
             longest,
-            LINES_AT_ONCE,
+            lines,
             metrics.batches.ended,
         )
-        self.worker = Batches(stores.batches, stores.batch_table, stores.batch_queue, self.work, AT_ONCE)
+        self.worker = Batches(
+            stores.batches,
+            stores.batch_table,
+            stores.batch_queue,
+            self.work,
+            settings.max_concurrent_batches or AT_ONCE,
+        )
         metrics.batches.watch(lambda: (self.worker.waiting, self.worker.lines))
         self.routes = BatchRoutes(
             stores.batches, stores.batch_table, stores.file_store, stores.batch_queue, self.worker, reader
