@@ -10,7 +10,7 @@ from server.inference.provider import DONE, ChatRequest, ChatStream
 from server.safety.refusals import chunk_with
 from server.safety.texts import Unreadable, chunk_texts
 
-MOST_COLLECTED: Final = 400_000
+MOST_COLLECTED: Final = 100_000
 """Characters of the texts of a stream that are kept for a moderation at its end."""
 
 _DATA: Final = b"data: "
