@@ -63,8 +63,8 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "the attributes that came first count",
         CALLERS,
-        "return max(found, key=lambda each: each[0])[1]",
-        "return min(found, key=lambda each: each[0])[1]",
+        "return max(found, key=lambda each: each[0])",
+        "return min(found, key=lambda each: each[0])",
     ),
     Mistake(
         "what other servers were shown is not looked at",

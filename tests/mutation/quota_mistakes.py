@@ -260,8 +260,8 @@ QUOTA_MISTAKES = (
     Mistake(
         "a refused upload leaves its blob",
         "server/api/files/store.py",
-        "        except (StorageExceeded, NoRoom):\n            self._ours = True\n",
-        "        except (StorageExceeded, NoRoom):\n",
+        "        except (StorageExceeded, NoRoom, Overtaken):\n            self._ours = True\n",
+        "        except (StorageExceeded, NoRoom, Overtaken):\n",
     ),
     Mistake(
         "a removal is taken over before its mark is over",
