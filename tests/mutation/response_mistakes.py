@@ -145,4 +145,10 @@ RESPONSE_MISTAKES = (
         "            opened = [(place, interrupted(item)) for",
         '            opened = [(place, {**item, "status": "incomplete"}) for',
     ),
+    Mistake(
+        "files go to a model that reads text alone",
+        "server/inference/providers/llama_cpp/client.py",
+        "if request.attached is not None:",
+        "if request.attached is not None and not request.payload:",
+    ),
 )

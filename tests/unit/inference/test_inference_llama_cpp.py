@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from server.config.local_models import packaged_model
+from server.fairness.shares import FairShares
+from server.inference.attachments import SENT, Attachments
 from server.inference.provider import ChatRequest, Fault, HealthStatus, ProviderFailed
 from server.inference.providers.llama_cpp import process
 from server.inference.providers.llama_cpp.client import LlamaCpp
@@ -269,6 +271,20 @@ def test_health_says_why_nothing_is_answered(tmp_path: Path) -> None:
             assert after.message == "it can't load its model: its file can't be read (No such file or directory)"
         finally:
             await provider.close()
+
+    asyncio.run(run())
+
+
+def test_no_file_goes_to_a_model_that_reads_text_alone(model: Path) -> None:
+    attached = Attachments([], FairShares(SENT))
+    asked = ChatRequest("local/m", b'{"messages": []}', attached=attached)
+
+    async def run() -> None:
+        provider = LlamaCpp("local", ModelFile(model), Reader())
+        for ask in (provider.complete, provider.stream, provider.count):
+            with pytest.raises(ProviderFailed) as failed:
+                await ask(asked)
+            assert (failed.value.fault, failed.value.code) == (Fault.REQUEST, "unsupported_value")
 
     asyncio.run(run())
 

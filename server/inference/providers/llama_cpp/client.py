@@ -136,6 +136,9 @@ class LlamaCpp(OpenAICompatible):
 
     async def _check(self, request: ChatRequest) -> None:
         """Raise ProviderFailed for a request that can't be answered, or would stop the model for others."""
+        if request.attached is not None:
+            sentence = f"the models of the provider `{self._provider_id}` read text alone; leave out images and files"
+            raise ProviderFailed(Fault.REQUEST, sentence, code="unsupported_value", param="messages")
         if len(request.payload) > self._largest:
             sentence = f"the body is larger than {self._largest} bytes: this model's maximum context length is exceeded"
             raise ProviderFailed(Fault.REQUEST, sentence, code="context_length_exceeded", param="messages")
