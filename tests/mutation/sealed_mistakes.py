@@ -75,4 +75,10 @@ SEALED_MISTAKES = (
         "asked.body.cost.least + asked.attached_tokens",
         "asked.body.cost.least",
     ),
+    Mistake(
+        "keys that were replaced open nothing",
+        "server/wiring/application.py",
+        "for key in config.server.seal_keys]",
+        "for key in config.server.seal_keys[:1]]",
+    ),
 )
