@@ -28,14 +28,14 @@ def check_tool_groups(reading: TreeReader, findings: Findings) -> None:
         kind = _kind_of(path, entry, reading, findings)
         if kind is None:
             continue
-        endpoint = entry.get("mcp_endpoint")
         if kind == MCP:
-            _check_endpoint(path, endpoint, reading, findings)
+            _check_server(path, entry, reading, findings)
             continue
         own += 1
-        if isinstance(endpoint, dict):
-            message = "a search of files has no address"
-            findings.error("wrong-value", reading.span((*path, "mcp_endpoint")), message, "leave it out")
+        for key in ("mcp_endpoint", "mcp_command"):
+            if isinstance(entry.get(key), dict):
+                message = "a search of files has no server"
+                findings.error("wrong-value", reading.span((*path, key)), message, "leave it out")
         if own > 1:
             message = "the search of files is in another group already"
             findings.error("wrong-value", reading.span((*path, "provider_id")), message, "leave one of the groups out")
@@ -81,12 +81,17 @@ def _kind_of(path: Path, entry: Mapping[str, object], reading: TreeReader, findi
     return None
 
 
-def _check_endpoint(path: Path, endpoint: object, reading: TreeReader, findings: Findings) -> None:
-    """Report a group without a server, and one whose server is reached without encryption and not listed for that."""
+def _check_server(path: Path, entry: Mapping[str, object], reading: TreeReader, findings: Findings) -> None:
+    """Report a group without a server, with two, and with one that is reached without encryption and not listed."""
+    endpoint, is_program = entry.get("mcp_endpoint"), isinstance(entry.get("mcp_command"), dict)
     if not isinstance(endpoint, dict):
-        message = "a group of a server of tools needs `mcp_endpoint`"
-        findings.error("missing-key", reading.span(path), message, "add the server's address as its `uri`")
+        if not is_program:
+            message = "a group of a server of tools needs `mcp_endpoint` or `mcp_command`"
+            findings.error("missing-key", reading.span(path), message, "add the server's address as its `uri`")
         return
+    if is_program:
+        message = "a group has one server, and `mcp_endpoint` names another one"
+        findings.error("wrong-value", reading.span((*path, "mcp_command")), message, "leave one of the two out")
     uri = endpoint.get("uri")
     if not isinstance(uri, RawValue):
         return

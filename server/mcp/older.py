@@ -5,39 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from itertools import count
-from typing import Any
 
 import aiohttp
 from yarl import URL
 
 from server.background.faults import copy_of
 from server.fairness.shares import NoRoom
-from server.json_input.body_parser import BodyCheck
 from server.json_input.strict import Json
-from server.mcp.faults import McpFailed, ProtocolFailed
-from server.mcp.messages import read_other
-from server.mcp.transport import LIST_CHANGED, NOTICE_SECONDS, Flow, events_of, notice_of, quietly, reply_to, request_of
+from server.mcp.faults import McpFailed
+from server.mcp.one_stream import OneStream, fail
+from server.mcp.transport import NOTICE_SECONDS, events_of
 from server.mcp.wire import Server, Wire, checked_status
 
 
-class OlderHttp:
+class OlderHttp(OneStream):
     """One long answer by `GET`, whose first event says where messages go: an address of the same origin, or none.
 
     `changed` is called when the server says that its tools have changed.
     """
 
     def __init__(self, wire: Wire, server: Server, changed: Callable[[], None]) -> None:
-        self._wire = wire
+        super().__init__(wire, changed)
         self._server = server
-        self._changed = changed
-        self._ids = count(1)
-        self._pending: dict[int, tuple[BodyCheck, asyncio.Future[Json]]] = {}
-        self._flow = Flow()
-        self._fault: McpFailed | NoRoom | None = None
         self._endpoint: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reading: asyncio.Task[None] | None = None
-        self.version: str | None = None
 
     async def open(self, seconds: float) -> None:
         """Wait for the address of messages; raises McpFailed and NoRoom."""
@@ -51,35 +42,6 @@ class OlderHttp:
         except BaseException:
             await self.close()
             raise
-
-    @property
-    def is_over(self) -> bool:
-        """True once the long answer has ended."""
-        return self._fault is not None
-
-    async def request(self, method: str, params: Json, look: BodyCheck, seconds: float) -> Json:
-        """Return what `look` has read of the result; a request that is given up is cancelled at the server."""
-        if self._fault is not None:
-            raise copy_of(self._fault)
-        identity = next(self._ids)
-        answered: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._pending[identity] = (look, answered)
-        try:
-            async with asyncio.timeout(seconds):
-                await self._send(request_of(identity, method, params))
-                return await answered
-        except TimeoutError:
-            self._give_up(identity)
-            raise McpFailed(f"the server of the tools did not answer within {seconds:.0f} seconds") from None
-        except asyncio.CancelledError:
-            self._give_up(identity)
-            raise
-        finally:
-            self._pending.pop(identity, None)
-
-    async def notify(self, method: str, params: Json | None = None) -> None:
-        """Send a message that has no answer."""
-        await self._send(notice_of(method, params))
 
     async def close(self) -> None:
         """Cut the long answer."""
@@ -96,10 +58,8 @@ class OlderHttp:
             fault: McpFailed | NoRoom = McpFailed("the server of the tools has ended the session")
         except (McpFailed, NoRoom) as failed:
             fault = failed
-        self._fault = fault
-        _fail(self._endpoint, fault)
-        for _, answered in self._pending.values():
-            _fail(answered, copy_of(fault))
+        fail(self._endpoint, copy_of(fault))
+        self._end(fault)
 
     async def _heard_all(self, answer: aiohttp.ClientResponse) -> None:
         checked_status(answer)
@@ -124,41 +84,12 @@ class OlderHttp:
             raise McpFailed("the server of the tools names an address of another origin")
         self._endpoint.set_result(str(found))
 
-    async def _heard(self, raw: bytes) -> None:
-        message = await self._wire.read(raw, read_other)
-        if message["kind"] == "notification" and message["method"] == LIST_CHANGED:
-            self._changed()
-        elif message["kind"] == "request":
-            self._wire.background.start("answer to a server of tools", quietly(self._send(reply_to(message))))
-        found = self._pending.get(message["id"]) if type(message["id"]) is int else None
-        if message["kind"] not in ("result", "error") or found is None or found[1].done():
-            return
-        self._flow.restart()
-        look, answered = found
-        if message["kind"] == "error":
-            answered.set_exception(ProtocolFailed(message["code"], message["message"]))
-            return
-        try:
-            answered.set_result((await self._wire.read(raw, look))["result"])
-        except (McpFailed, NoRoom) as fault:
-            answered.set_exception(fault)
-
     async def _send(self, message: Json) -> None:
         async with asyncio.timeout(NOTICE_SECONDS):
             to = await asyncio.shield(self._endpoint)
             async with self._wire.exchange("POST", self._server, self._headers(), message, to) as answer:
                 checked_status(answer)
 
-    def _give_up(self, identity: int) -> None:
-        notice = notice_of("notifications/cancelled", {"requestId": identity, "reason": "the caller has left"})
-        self._wire.background.start("cancellation at a server of tools", quietly(self._send(notice)))
-
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         return headers if self.version is None else {**headers, "MCP-Protocol-Version": self.version}
-
-
-def _fail(awaited: asyncio.Future[Any], fault: Exception) -> None:
-    if not awaited.done():
-        awaited.set_exception(fault)
-        awaited.exception()  # it is told to what waits, if anything does

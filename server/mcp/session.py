@@ -13,6 +13,7 @@ from server.json_input.strict import Json
 from server.mcp.faults import HttpFailed, McpFailed, ProtocolFailed
 from server.mcp.messages import MOST_LISTED, MOST_TOOLS, read_greeting, read_listing, read_other, read_outcome
 from server.mcp.older import OlderHttp
+from server.mcp.stdio import Stdio
 from server.mcp.transport import VERSIONS, StreamableHttp, Transport
 from server.mcp.wire import Server, Wire
 
@@ -155,6 +156,11 @@ async def opened(wire: Wire, server: Server) -> Session:
     A server of the protocol's first version takes no greeting by `POST`; then it is asked for its long answer.
     """
     changes = Changes()
+    program = wire.programs.get(server.url)
+    if program is not None:
+        stdio = Stdio(wire, program, changes.note)
+        await stdio.open()
+        return await _on_one_stream(stdio, changes)
     streamable = StreamableHttp(wire, server, changes.note)
     try:
         streamable.version = await _greet(streamable)
@@ -169,13 +175,18 @@ async def opened(wire: Wire, server: Server) -> Session:
         await older.open(GREETING_SECONDS)
     except McpFailed:
         raise first from None
+    return await _on_one_stream(older, changes)
+
+
+async def _on_one_stream(stream: OlderHttp | Stdio, changes: Changes) -> Session:
+    """Return the session that begins on an open stream, which is closed where that fails."""
     try:
-        older.version = await _greet(older)
-        await _begun(older)
+        stream.version = await _greet(stream)
+        await _begun(stream)
     except BaseException:
-        await older.close()
+        await stream.close()
         raise
-    return Session(older, changes)
+    return Session(stream, changes)
 
 
 async def _greet(transport: Transport) -> str:

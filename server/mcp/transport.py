@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -83,6 +84,25 @@ def reply_to(message: Json) -> Json:
     return {**frame, "error": {"code": _NO_METHOD, "message": "this client does not do that"}}
 
 
+def cancelled(identity: int) -> Json:
+    """Return the notification that nothing waits for the answer to a request any more."""
+    return notice_of("notifications/cancelled", {"requestId": identity, "reason": "the caller has left"})
+
+
+@asynccontextmanager
+async def within(seconds: float, give_up: Callable[[], None]) -> AsyncIterator[None]:
+    """Limit the time of a request; raises McpFailed. `give_up` is called then, and where the request is cancelled."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        give_up()
+        raise McpFailed(f"the server of the tools did not answer within {seconds:.0f} seconds") from None
+    except asyncio.CancelledError:
+        give_up()
+        raise
+
+
 class Flow:
     """The bytes that have come since the last answer that was waited for."""
 
@@ -139,15 +159,8 @@ class StreamableHttp:
         """Return what `look` has read of the result; a request that is given up is cancelled at the server."""
         identity = next(self._ids)
         message = request_of(identity, method, params)
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._requested(message, look)
-        except TimeoutError:
-            self._give_up(identity, method)
-            raise McpFailed(f"the server of the tools did not answer within {seconds:.0f} seconds") from None
-        except asyncio.CancelledError:
-            self._give_up(identity, method)
-            raise
+        async with within(seconds, lambda: self._give_up(identity, method)):
+            return await self._requested(message, look)
 
     async def notify(self, method: str, params: Json | None = None) -> None:
         """Send a message that has no answer."""
@@ -213,8 +226,8 @@ class StreamableHttp:
 
     def _give_up(self, identity: int, method: str) -> None:
         if method != "initialize":
-            notice = notice_of("notifications/cancelled", {"requestId": identity, "reason": "the caller has left"})
-            self._wire.background.start("cancellation at a server of tools", quietly(self._send(notice)))
+            notice = quietly(self._send(cancelled(identity)))
+            self._wire.background.start("cancellation at a server of tools", notice)
 
     def _check(self, answer: aiohttp.ClientResponse) -> None:
         try:

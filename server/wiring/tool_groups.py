@@ -11,6 +11,7 @@ from server.api.tools.mcp_source import ServerTools
 from server.api.tools.sources import FILE_SEARCH, KnownTool, OwnTools, ToolSource
 from server.config import Config
 from server.config.tool_runtime import FILE_SEARCHES
+from server.mcp.programs import Program, program_address
 from server.mcp.sessions import Sessions
 from server.net.outbound import Reach
 from server.storage.records.record import Json
@@ -41,6 +42,18 @@ def configured_groups(config: Config) -> list[Group]:
         )
         for each in config.tool_groups
     ]
+
+
+def configured_programs(config: Config) -> dict[str, Program]:
+    """Return the programs of groups, by the addresses that stand for them."""
+    return {
+        program_address(group.toolgroup_id): Program(
+            group.mcp_command.command,
+            {name: value.get_secret_value() for name, value in group.mcp_command.environment.items()},
+        )
+        for group in config.tool_groups
+        if group.mcp_command is not None
+    }
 
 
 def file_search_group(config: Config) -> Group | None:

@@ -23,7 +23,7 @@ from server.net.outbound import Reach
 from server.net.tls import client_context
 from server.storage.approvals import ApprovalTable
 from server.storage.records.guarded import GuardedStore
-from server.wiring.tool_groups import configured_groups
+from server.wiring.tool_groups import configured_groups, configured_programs
 
 TOOL_RUNTIME: Final = "tool_runtime"
 
@@ -39,12 +39,14 @@ class ToolServers:
         configured = configured_groups(config)
         # Requests name the hosts that are listed; the servers of groups are reached at their own addresses besides.
         every = reach.with_endpoints(group.url for group in configured if group.url is not None) if served else reach
-        self.sessions = Sessions(Wire(every, reader, None if found is None else _tls(found)))
+        programs = configured_programs(config) if served else {}
+        tls = None if found is None else _tls(found)
+        self.sessions = Sessions(Wire(every, reader, tls, programs=programs))
         self.providers = {} if found is None or not served else {found.provider_id: every}
         self.registering = {} if found is None or not served else {found.provider_id: reach}
         self.kinds: dict[str, ToolKind] = {}
         if served:
-            registered = RegisteredGroups(groups, configured, self.providers, every, reach)
+            registered = RegisteredGroups(groups, configured, self.providers, every, reach, programs)
             self.kinds[KIND] = McpServers(Remotes(reach, registered), self.sessions, approvals)
 
 

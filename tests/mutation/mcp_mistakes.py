@@ -7,6 +7,7 @@ from tests.mutation.mistake import Mistake
 OUTBOUND = "server/net/outbound.py"
 SESSIONS = "server/mcp/sessions.py"
 APPROVALS = "server/storage/approvals.py"
+PROGRAMS = "server/mcp/programs.py"
 
 MCP_MISTAKES = (
     Mistake("any host of tools is reached", OUTBOUND, "if (host, port) not in self.hosts:", "if not host:"),
@@ -65,6 +66,60 @@ MCP_MISTAKES = (
         "server/api/responses/server_tools/rounds.py",
         "            async with self._turns.under_way.turn():\n                await self._turns.steps.pass_on()\n",
         "            async with self._turns.under_way.turn():\n",
+    ),
+    Mistake(
+        "a program of tools sees the server's environment",
+        PROGRAMS,
+        'env={"PATH": _PATH, **program.environment}',
+        "env={**os.environ, **program.environment}",
+    ),
+    Mistake(
+        "a program of tools outlives the server",
+        PROGRAMS,
+        'if sys.platform == "linux":\n    ctypes',
+        'if sys.platform == "none":\n    ctypes',
+    ),
+    Mistake(
+        "what a program of tools has started goes on",
+        PROGRAMS,
+        "os.killpg(self._process.pid, signal.SIGKILL)",
+        "os.kill(self._process.pid, signal.SIGKILL)",
+    ),
+    Mistake(
+        "the place of a program of tools is never free again",
+        "server/mcp/stdio.py",
+        "            if self._turn is not None:\n                self._turn.end()",
+        "            pass",
+    ),
+    Mistake(
+        "a message of a program of tools has no bound",
+        "server/mcp/stdio.py",
+        "                room.hold(size)\n",
+        "                size += 0\n",
+    ),
+    Mistake(
+        "a server of tools may ask without end",
+        "server/mcp/one_stream.py",
+        "if self._asked > MOST_ASKED:",
+        "if self._asked < 0:",
+    ),
+    Mistake(
+        "the programs of other callers make room first",
+        SESSIONS,
+        "sorted(own or idle,",
+        "sorted(idle,",
+    ),
+    Mistake(
+        "a program of tools has its secrets repeated",
+        "server/api/responses/mcp/servers.py",
+        'else Secrets("", group.environment)',
+        'else Secrets("", {})',
+    ),
+    Mistake(
+        "headers for a program of tools are passed over",
+        "server/api/responses/mcp/servers.py",
+        'if group.environment is not None and tool["headers"]:',
+        'if group.environment is None and tool["headers"] is None:',
     ),
     Mistake(
         "principals share a session with a server of tools",
@@ -160,14 +215,14 @@ MCP_MISTAKES = (
     ),
     Mistake(
         "calls of an ended session share one fault",
-        "server/mcp/older.py",
+        "server/mcp/one_stream.py",
         "raise copy_of(self._fault)",
         "raise self._fault",
     ),
     Mistake(
         "calls that end with their session share one fault",
-        "server/mcp/older.py",
-        "_fail(answered, copy_of(fault))",
-        "_fail(answered, fault)",
+        "server/mcp/one_stream.py",
+        "fail(answered, copy_of(fault))",
+        "fail(answered, fault)",
     ),
 )

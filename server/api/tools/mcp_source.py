@@ -10,6 +10,7 @@ from server.api.tools.sources import KnownTool, ToolsUnavailable
 from server.authz.request_authorization import Gate
 from server.fairness.caller import Caller
 from server.mcp.faults import McpFailed
+from server.mcp.programs import program_address
 from server.mcp.sessions import Sessions
 from server.mcp.wire import Server
 from server.net.outbound import Reach, Unreachable
@@ -24,10 +25,12 @@ class ServerTools:
 
     async def tools(self, gate: Gate, group: Group) -> Sequence[KnownTool]:
         """Return the tools of a group that the caller may read; raises ToolsUnavailable, and NoRoom."""
-        if group.url is None:
+        program = program_address(group.name)
+        is_program = group.resource.origin is Origin.CONFIG and program in self._sessions.wire.programs
+        if group.url is None and not is_program:
             return ()
         try:
-            url = str(self._reach.checked(group.url))
+            url = program if group.url is None else str(self._reach.checked(group.url))
             if group.resource.origin is not Origin.CONFIG and not await gate.readable([host_group(url)]):
                 # A group that a caller has registered is no way past the rules about its host.
                 return ()

@@ -21,6 +21,7 @@ from server.inference.attachments import SENT
 from server.inference.providers import vector_answers
 from server.inference.shared import CHATS
 from server.json_input import reader
+from server.mcp import programs as mcp_programs
 from server.mcp import sessions as mcp_sessions
 from server.mcp import wire as mcp_wire
 from server.net import outbound
@@ -54,6 +55,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(mcp_sessions.SESSIONS),
     Shared(mcp_wire.EXCHANGES),
     Shared(mcp_wire.INCOMING, unit="bytes"),
+    Shared(mcp_programs.PROGRAMS),
     Shared(mcp_wire.READ, "in one turn of the event loop"),
     Shared(outbound.RESOLVING),
     Shared(vector_answers.ROOM, unit="bytes"),

@@ -12,6 +12,7 @@ from server.api.responses.server_tools import rounds as response_rounds
 from server.api.tools import routes as tools
 from server.cli.limits.row import Limit
 from server.mcp import messages as mcp_messages
+from server.mcp import programs as mcp_programs
 from server.mcp import session as mcp_session
 from server.mcp import sessions as mcp_sessions
 from server.mcp import transport as mcp_transport
@@ -26,6 +27,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "mcp_checks": mcp_checks,
     "mcp_kind": mcp_kind,
     "mcp_messages": mcp_messages,
+    "mcp_programs": mcp_programs,
     "mcp_session": mcp_session,
     "mcp_sessions": mcp_sessions,
     "mcp_transport": mcp_transport,
@@ -77,6 +79,11 @@ CALLS: Final[Sequence[Limit]] = (
         "time for which a session with a server of tools is kept, and for which a list of tools counts in its history",
         "{mcp_sessions.KEPT_SECONDS:seconds}, {mcp_session.LISTED_SECONDS:seconds}",
         "it is opened, and they are listed, anew",
+    ),
+    Limit(
+        "time that a program of tools has to end by itself",
+        "{mcp_programs.GRACE_SECONDS:seconds}",
+        "it is killed, with all that it has started",
     ),
     Limit(
         "calls of one principal that wait for an approval, their time, and answers in one request",

@@ -31,6 +31,15 @@ def test_groups_have_the_members_of_llama_stack() -> None:
     assert (shop.mcp_endpoint.uri, shop.args) == ("https://tools.example.com/mcp", {"a": 1})
 
 
+def test_a_group_may_be_a_program() -> None:
+    group = "mcp_command: {command: [/usr/bin/time-server, --utc], environment: {TOKEN: word}}"
+    [found] = load(f"{PROVIDERS}- {{toolgroup_id: here, provider_id: servers, {group}}}\n").tool_groups
+    assert found.mcp_command is not None
+    assert found.mcp_command.command == ("/usr/bin/time-server", "--utc")
+    assert found.mcp_command.environment["TOKEN"].get_secret_value() == "word"
+    assert "word" not in repr(found)
+
+
 WRONG = [
     ("- {provider_id: own}", "7:3: `tool_groups[0]` has no `toolgroup_id`"),
     ("- {toolgroup_id: a}", "7:3: `tool_groups[0]` has no `provider_id`"),
@@ -40,7 +49,8 @@ WRONG = [
     ),
     (
         "- {toolgroup_id: a, provider_id: servers}",
-        "7:3: a group of a server of tools needs `mcp_endpoint`; add the server's address as its `uri`",
+        "7:3: a group of a server of tools needs `mcp_endpoint` or `mcp_command`; "
+        "add the server's address as its `uri`",
     ),
     (
         "- {toolgroup_id: a, provider_id: servers, mcp_endpoint: {uri: http://tools.example.com/mcp}}",
@@ -53,7 +63,28 @@ WRONG = [
     ),
     (
         f"- {{toolgroup_id: a, provider_id: own, {HTTPS}}}",
-        "7:39: a search of files has no address; leave it out",
+        "7:39: a search of files has no server; leave it out",
+    ),
+    (
+        "- {toolgroup_id: a, provider_id: own, mcp_command: {command: [/bin/x]}}",
+        "7:39: a search of files has no server; leave it out",
+    ),
+    (
+        f"- {{toolgroup_id: a, provider_id: servers, {HTTPS}, mcp_command: {{command: [/bin/x]}}}}",
+        "7:95: a group has one server, and `mcp_endpoint` names another one; leave one of the two out",
+    ),
+    (
+        "- {toolgroup_id: a, provider_id: servers, mcp_command: {command: [uvx, a]}}",
+        "7:67: `command[0]` begins with the absolute path of a program; "
+        "write `[/usr/bin/uvx, mcp-server-time]` for `uvx mcp-server-time`",
+    ),
+    (
+        "- {toolgroup_id: a, provider_id: servers, mcp_command: {command: []}}",
+        "7:57: `command` takes a program and its arguments, 64 texts at most",
+    ),
+    (
+        "- {toolgroup_id: a, provider_id: servers, mcp_command: {command: [/x], environment: {A=B: c}}}",
+        "7:72: `environment` has `A=B`, which is no name of a variable",
     ),
     (
         "- {toolgroup_id: a, provider_id: own}\n- {toolgroup_id: b, provider_id: own}",

@@ -177,8 +177,9 @@ def test_questions_of_the_server_are_answered_without_doing_anything(stub: McpSt
     assert answers[7]["error"]["code"] == -32601
 
 
-def test_a_server_that_only_asks_is_ended(stub: McpStub) -> None:
-    stub.as_events, stub.results["echo"] = True, None
+@pytest.mark.parametrize("older", [False, True])
+def test_a_server_that_only_asks_is_ended(stub: McpStub, older: bool) -> None:
+    stub.as_events, stub.older, stub.results["echo"] = not older, older, None
     stub.before = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(100)]
     with pytest.raises(McpFailed, match="asked more than 16 questions"):
         outcome(stub, "echo")

@@ -4,13 +4,14 @@ configuration.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from policy.vocabulary import Origin
 from server.api.responses.mcp.servers import Group
 from server.api.tools.groups import Group as ToolGroup
 from server.api.tools.groups import group_of, host_group
 from server.authz.request_authorization import Gate
+from server.mcp.programs import Program, program_address
 from server.net.outbound import USUAL_PORTS, Reach, Unreachable, parsed
 from server.storage.records.guarded import GuardedStore, NotFound
 
@@ -19,7 +20,7 @@ class RegisteredGroups:
     """Finds the groups of `providers`, whose servers are reached as `reach` says, those of callers as `listed` does.
 
     The address of a group counts where the configuration says it: else a caller who registered one would decide who
-    may use it.
+    may use it. `programs` are those of groups of the configuration, by the addresses that stand for them.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class RegisteredGroups:
         providers: Collection[str],
         reach: Reach,
         listed: Reach,
+        programs: Mapping[str, Program],
     ) -> None:
         self._store = store
+        self._programs = programs
         self._providers = providers
         self._reach = reach
         self._listed = listed
@@ -42,6 +45,9 @@ class RegisteredGroups:
         """Return the group of that id; None where the caller may read none whose server is reached."""
         try:
             group = group_of(await self._store.get(gate, identity))
+            program = self._programs.get(program_address(group.name))
+            if program is not None and group.resource.origin is Origin.CONFIG:
+                return Group(program_address(group.name), group.resource, environment=program.environment)
             if group.provider_id not in self._providers or group.url is None:
                 return None
             if group.resource.origin is Origin.CONFIG:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from policy.vocabulary import Action, Principal, Resource
@@ -24,11 +24,15 @@ class Group:
 
     `host` is the group that the host of a group is which a caller has registered. Rules about it hold as well: else a
     caller could give a server that is refused a name of its own.
+
+    `environment` is that of a program of the configuration, whose `url` stands for it; it may hold secrets. None is for
+    servers that are reached.
     """
 
     url: str
     resource: Resource
     host: Resource | None = None
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
     def resources(self) -> list[Resource]:
@@ -113,7 +117,10 @@ class Remotes:
         found = list[Remote]()
         for place, tool in asked:
             group = await self._group(gate, tool, place)
-            found.append(Remote(tool, place, group, Secrets(group.url, tool["headers"])))
+            if group.environment is not None and tool["headers"]:
+                sentence = f"`{place}.connector_id` is a program, which takes no `headers` and no `authorization`"
+                raise invalid(sentence, f"{place}.headers", "invalid_value")
+            found.append(Remote(tool, place, group, _secrets(group, tool["headers"])))
         for remote in found:
             await remote.group.permit(gate)
         return found
@@ -144,6 +151,10 @@ def session_owner(gate: Gate) -> Caller | None:
     """Return whose sessions a request goes on in: those of its principal; None for a caller without a token."""
     caller = gate.principal
     return ("principal", caller.issuer, caller.id) if isinstance(caller, Principal) else None
+
+
+def _secrets(group: Group, headers: Mapping[str, str]) -> Secrets:
+    return Secrets(group.url, headers) if group.environment is None else Secrets("", group.environment)
 
 
 def _matches(tools: Json, tool: Json) -> bool:

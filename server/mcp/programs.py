@@ -1,0 +1,107 @@
+"""Programs that are servers of tools, as the operator configures them, and the processes that run them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from server.fairness.shares import Share
+from server.mcp.faults import McpFailed
+
+PROGRAMS: Final = Share("programs of tools", 32, 4, waiting=256, waiting_each=16, seconds=10.0)
+"""Processes of servers of tools. Each belongs to one caller, and some are kept for its next request."""
+
+GRACE_SECONDS: Final = 1.0
+"""Seconds that a program has to end by itself once its input has ended; then it is killed."""
+
+_SCHEME: Final = "stdio:"
+_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_BLOCK: Final = 64 * 1024
+
+_PR_SET_PDEATHSIG: Final = 1
+_CODE: Final = f"""
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {signal.SIGKILL.value}, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What a process runs before it becomes the program: on Linux, the kernel ends it with this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program with its arguments, and what its environment has besides `PATH`; nothing else of ours is in that."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def program_address(group: str) -> str:
+    """Return the address that stands for the program of a group; no request can name one like it."""
+    return f"{_SCHEME}{group}"
+
+
+class ProgramProcess:
+    """One running program, with `answers` on its output and `questions` on its input."""
+
+    def __init__(self, process: subprocess.Popen[bytes], answers: StreamReader, questions: StreamWriter) -> None:
+        self._process = process
+        self.answers = answers
+        self.questions = questions
+
+    @classmethod
+    async def start(cls, program: Program) -> ProgramProcess:
+        """Start a process; raises McpFailed. A program that isn't there is a process that ends at once."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            answers, questions = await asyncio.open_unix_connection(sock=ours, limit=_BLOCK)
+            try:
+                # Nothing is awaited from here on, so a cancelled caller leaves no process behind.
+                return cls(_spawn(program, theirs), answers, questions)
+            except OSError:
+                questions.close()
+                raise McpFailed("the program of the tools can't be started") from None
+
+    async def end(self) -> None:
+        """End the program's input, kill it and what it has started if it goes on, and return once it is gone."""
+        with contextlib.suppress(OSError):
+            self.questions.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await _until_end(self.answers)
+        # Until it is waited for, its number is no other group's.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self.questions.transport.abort()
+        await asyncio.to_thread(self._process.wait)
+
+
+async def _until_end(answers: StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        while await answers.read(_BLOCK):
+            pass
+
+
+def _spawn(program: Program, end: socket.socket) -> subprocess.Popen[bytes]:
+    """Start the process without the event loop, whose way to do so copies the server's page tables first."""
+    launcher = (sys.executable, "-I", "-S", "-B", "-c", _CODE, str(os.getpid()))
+    return subprocess.Popen(  # noqa: S603 - nothing in it is of a request
+        (*launcher, *program.command),
+        stdin=end.fileno(),
+        stdout=end.fileno(),
+        stderr=subprocess.DEVNULL,  # it might quote what a caller asks
+        cwd="/",
+        env={"PATH": _PATH, **program.environment},
+        process_group=0,  # Ctrl-C is for the server
+    )

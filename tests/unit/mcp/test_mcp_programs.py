@@ -1,0 +1,210 @@
+"""Servers of tools that are programs: what they get, what they may send, and when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from server.fairness.caller import CURRENT, Caller
+from server.fairness.shares import NoRoom
+from server.json_input.reader import Reader
+from server.mcp import session as session_module
+from server.mcp import wire as wire_module
+from server.mcp.faults import McpFailed
+from server.mcp.programs import Program, program_address
+from server.mcp.sessions import Sessions
+from server.mcp.wire import Server, Wire
+from server.net.outbound import Reach
+from tests.support import mcp_program
+from tests.support.mcp_client import ALICE, BOB
+
+COMMAND = (sys.executable, "-I", mcp_program.__file__ or "")
+PROGRAMS = {
+    "one": Program(COMMAND, {"TOKEN": "word"}),
+    "two": Program(COMMAND),
+    "stays": Program((*COMMAND, "stays")),
+    "gone": Program(("/no/such/program",)),
+    "mute": Program(("/bin/sleep", "600")),
+}
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Sessions]:
+    reader = Reader()
+    programs = {program_address(name): program for name, program in PROGRAMS.items()}
+    sessions = Sessions(Wire(Reach(), reader, programs=programs))
+    async with sessions.running():
+        yield sessions
+    assert sessions.wire.processes.used == 0
+    await reader.close()
+
+
+def run(course: Callable[[Sessions], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with running() as sessions:
+            await course(sessions)
+
+    asyncio.run(whole())
+
+
+async def call(
+    sessions: Sessions, name: str, group: str = "one", owner: Caller | None = ALICE, **arguments: str
+) -> str:
+    CURRENT.set(owner or ("address",))
+    async with sessions.using(owner, Server(program_address(group), {})) as session:
+        return (await session.call(name, arguments)).text
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process runs; one that has ended and isn't waited for doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+async def gone(*pids: int) -> None:
+    """Return once these processes have ended."""
+    async with asyncio.timeout(10):
+        while any(map(is_there, pids)):  # noqa: ASYNC110 - nothing tells of the end of another one's child
+            await asyncio.sleep(0.01)
+
+
+def test_a_program_lists_its_tools_and_answers_calls() -> None:
+    async def course(sessions: Sessions) -> None:
+        async with sessions.using(ALICE, Server(program_address("one"), {})) as session:
+            assert [tool["name"] for tool in (await session.tools()).tools] == [*mcp_program.NAMES]
+            found = await asyncio.gather(*(session.call("echo", {"text": str(number)}) for number in range(20)))
+            assert [each.text for each in found] == [str(number) for number in range(20)]
+            assert (await session.call("fails", {})).is_error
+            assert (await session.call("words", {"text": "a\nb"})).text == "a\nb"
+
+    run(course)
+
+
+def test_a_program_sees_what_is_configured_for_it_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY", "secret")
+
+    async def course(sessions: Sessions) -> None:
+        found = json.loads(await call(sessions, "environment"))
+        assert found.keys() - {"LC_CTYPE"} == {"PATH", "TOKEN"}
+        assert found["TOKEN"] == "word"
+
+    run(course)
+
+
+def test_no_two_callers_share_a_process() -> None:
+    async def course(sessions: Sessions) -> None:
+        first, again = await call(sessions, "process"), await call(sessions, "process")
+        assert first == again
+        others = [await call(sessions, "process", owner=owner) for owner in (BOB, None, None)]
+        assert len({first, *others, await call(sessions, "process", "two")}) == 5
+        # A caller without a token has one for each use.
+        await gone(*map(int, others[1:]))
+        assert is_there(int(first))
+
+    run(course)
+
+
+@pytest.mark.parametrize("group", ["one", "stays"])
+def test_a_program_ends_with_its_session_and_takes_along_what_it_has_started(group: str) -> None:
+    pids = list[int]()
+
+    async def course(sessions: Sessions) -> None:
+        pids.extend([int(await call(sessions, "process", group)), int(await call(sessions, "child", group))])
+
+    run(course)
+    asyncio.run(gone(*pids))
+
+
+def test_a_program_ends_with_the_server() -> None:
+    ours, theirs = os.pipe()
+    if not (child := os.fork()):
+
+        async def course(sessions: Sessions) -> None:
+            os.write(theirs, (await call(sessions, "process", "stays")).encode())
+            os.kill(os.getpid(), 9)
+
+        run(course)
+    os.waitpid(child, 0)
+    asyncio.run(gone(int(os.read(ours, 20))))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("large", "more than 4194304 bytes"), ("half", "has ended"), ("asks", "asked more than 16 questions")],
+)
+def test_what_a_program_does_wrong_fails_the_call_and_ends_it(name: str, sentence: str) -> None:
+    async def course(sessions: Sessions) -> None:
+        pid = int(await call(sessions, "process"))
+        with pytest.raises(McpFailed, match=sentence):
+            await call(sessions, name)
+        assert await call(sessions, "echo", text="x") == "x"
+        await gone(pid)
+
+    run(course)
+
+
+def test_a_program_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "CALL_SECONDS", 0.3)
+
+    async def course(sessions: Sessions) -> None:
+        with pytest.raises(McpFailed, match="did not answer within"):
+            await call(sessions, "never")
+        assert await call(sessions, "echo", text="x") == "x"
+        # One that reads nothing any more is given up as well, however much it is sent.
+        for text in ("", "x" * 1_000_000):
+            with pytest.raises(McpFailed, match="did not answer within"):
+                await call(sessions, "deaf", text=text)
+
+    run(course)
+
+
+@pytest.mark.parametrize("group", ["gone", "mute"])
+def test_a_program_that_does_not_begin_to_speak_leaves_nothing(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "GREETING_SECONDS", 0.3)
+
+    async def course(sessions: Sessions) -> None:
+        with pytest.raises(McpFailed):
+            await call(sessions, "echo", group)
+
+    run(course)
+
+
+def test_programs_are_bounded_and_unused_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_module, "PROGRAMS", replace(wire_module.PROGRAMS, capacity=2, each=1, seconds=0.3))
+
+    async def course(sessions: Sessions) -> None:
+        others = await call(sessions, "process", owner=BOB)
+        first = int(await call(sessions, "process"))
+        # The caller's own, and then, as all places are taken, another one's.
+        await call(sessions, "process", "two")
+        await gone(first)
+        assert await call(sessions, "process", owner=BOB) == others
+        third: Caller = ("principal", "https://issuer", "carol")
+        assert await call(sessions, "echo", owner=third, text="x") == "x"
+        CURRENT.set(third)
+        async with sessions.using(third, Server(program_address("one"), {})):
+            # One that is in use is left alone.
+            with pytest.raises(NoRoom):
+                await call(sessions, "echo", "two", owner=third)
+
+    run(course)
+
+
+def test_no_address_names_a_program() -> None:
+    async def course(sessions: Sessions) -> None:
+        for url in ("stdio:other", "stdio://one", "STDIO:one"):
+            with pytest.raises(McpFailed):
+                async with sessions.using(ALICE, Server(url, {})):
+                    pass
+
+    run(course)
