@@ -108,6 +108,13 @@ def unescaped(text: str) -> str | None:
     return None if plain == text else plain
 
 
+def whole_characters(text: str) -> str:
+    """Return a text in which two halves of a character, which came in two pieces, are one."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def token_texts(logprobs: Any, said: Any) -> Iterator[str]:
     """Yield the texts that the tokens of an answer come to, and the tokens that it might have had.
 

@@ -11,7 +11,7 @@ from server.fairness.shares import NoRoom
 from server.inference.answers.same_form import SameForm
 from server.inference.provider import DONE, ChatRequest, ChatStream, Fault, Kind, ProviderFailed
 from server.safety import refusals
-from server.safety.hidden import unescaped
+from server.safety.hidden import unescaped, whole_characters
 from server.safety.running import ShieldUnavailable, TextTooLong
 from server.safety.shield import Said
 from server.safety.texts import Unreadable, chunk_texts
@@ -135,7 +135,7 @@ class ShieldedStream:
 
     async def _looked(self, *, at_end: bool = False) -> bytes | None:
         """Check what has come; return the last events if it is stopped there."""
-        texts = [self._texts[path] for path in self._texts if path in self._fresh]
+        texts = [whole_characters(self._texts[path]) for path in self._texts if path in self._fresh]
         texts += [plain for plain in map(unescaped, texts) if plain is not None]
         try:
             message = await self._windows.window(self._before, texts) if texts else None

@@ -7,6 +7,7 @@ from json import loads
 from typing import Any, Final
 
 from server.inference.provider import DONE, ChatRequest, ChatStream
+from server.safety.hidden import whole_characters
 from server.safety.refusals import chunk_with
 from server.safety.texts import Unreadable, chunk_texts
 
@@ -77,4 +78,4 @@ class ToldStream:
             self._texts = None
 
     def _collected(self) -> list[str] | None:
-        return None if self._texts is None else ["".join(pieces) for pieces in self._texts.values()]
+        return None if self._texts is None else [whole_characters("".join(each)) for each in self._texts.values()]

@@ -252,4 +252,10 @@ SAFETY_MISTAKES = (
         "self._add(self._path, loads(b'\"%b\"' % same[1]))",
         "pass",
     ),
+    Mistake(
+        "halves of a character hide a word of a stream",
+        STREAMS,
+        "[whole_characters(self._texts[path]) for path",
+        "[self._texts[path] for path",
+    ),
 )

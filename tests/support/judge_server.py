@@ -39,6 +39,10 @@ class Judge:
     raw: bytes | None = None
     """The bytes of its answers, in place of an answer."""
     status: int = 200
+    good: int = 0
+    """The verdicts that it gives before it answers otherwise."""
+    breaks: bool = False
+    """Whether it closes the connection in the place of an answer."""
     tells_probability: bool = True
     said: str | None = None
     """What the model that chats says; it repeats the user otherwise."""
@@ -113,6 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = _fault(body)
         if fault:
             return self._send(400, dumps({"error": {"message": fault}}).encode())
+        if len(self.judge.asked) <= self.judge.good:
+            return self._send(200, dumps(self._answer(body, _verdict(_last(_prompt(body))))).encode())
+        if self.judge.breaks:
+            return self.connection.close()
         if self.judge.raw is not None:
             return self._send(self.judge.status, self.judge.raw)
         text = _verdict(_last(_prompt(body))) if self.judge.answer is None else self.judge.answer

@@ -193,3 +193,28 @@ def test_a_query_that_is_flagged_is_not_searched_for(server: Guarded, stream: bo
     assert stopped(answer)
     assert b"falcon" not in answer.body
     assert not any("input" in body for body in server.judge.chats), "nothing is embedded"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_output_of_completions_and_of_conversations_is_checked(server: Guarded, stream: bool) -> None:
+    made = {"shield_id": f"more-{stream}", "provider_id": "words", "params": {"words": ["and more"]}}
+    assert server.post("/v1/shields", made).status == 200
+    body = {"model": "free", "prompt": "hi", "stream": stream, "guardrails": [made["shield_id"]]}
+    answer = server.post("/v1/completions", body)
+    assert stopped(answer)
+    assert b"and more" not in answer.body
+    conversation = server.post("/v1/conversations", {}).json["id"]
+    server.judge.said = "x " * 300 + WORD
+    answer = response(server, conversation=conversation, stream=stream)
+    assert stopped(answer)
+    assert b"falc" not in answer.body
+    kept = server.house.address.get(f"/v1/conversations/{conversation}/items", ALICE)
+    assert b"falc" not in kept.body
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "assistant", "tool", "function", "ipython"])
+@pytest.mark.parametrize("shield", ["guard", "guard-4", "small", "raw"])
+def test_a_conversation_of_one_role_is_judged(server: Guarded, role: str, shield: str) -> None:
+    assert server.violation(shield, said("how to kill", role))
+    assert server.violation(shield, said("how to kill", role), said("and so on", role))
+    assert server.violation(shield, said("hello", role)) is None

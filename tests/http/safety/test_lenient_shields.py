@@ -95,3 +95,38 @@ def test_results_say_that_there_was_no_verdict(server: Guarded) -> None:
     policy = {side: {"mode": "block"} for side in ("input", "output")}
     told = chat(server, moderation={"model": "open", "policy": policy}).json["moderation"]
     assert [told[side]["code"] for side in ("input", "output")] == ["shield_unavailable"] * 2
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "500": {"status": 500, "raw": b"{}"},
+    "429": {"status": 429, "raw": b"{}"},
+    "empty": {"raw": b""},
+    "html": {"raw": b"<html>"},
+    "cut": {"raw": b'{"choices": [{"index": 0, "mess'},
+    "no choices": {"raw": b"{}"},
+    "nested": {"raw": b"[" * 100_000},
+    "10 MB": {"raw": b'{"choices": [' + b" " * 10_000_000 + b"]}"},
+    "both": {"answer": "safe\nunsafe"},
+    "closed": {"breaks": True},
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("good", [0, 1])
+@pytest.mark.parametrize("stream", [False, True])
+def test_whatever_fails_on_either_side_blocks(server: Guarded, failure: str, good: int, stream: bool) -> None:
+    for name, value in {**FAILURES[failure], "good": good}.items():
+        setattr(server.judge, name, value)
+    answer = chat(server, "canary", model="strict", stream=stream)
+    assert len(server.judge.chats) == good
+    assert b"you say" not in answer.body
+    assert b"canary" not in answer.body
+    assert b"shield_unavailable" in answer.body
+    assert answer.status == 503 or (good == 1 and stream)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_output_passes_unchecked_too(server: Guarded, stream: bool) -> None:
+    server.judge.good, server.judge.answer = 1, "I can't say"
+    answer = chat(server, stream=stream, **OPEN)
+    assert outcomes(server, answer) == [("input", "passed"), ("output", "unchecked")]

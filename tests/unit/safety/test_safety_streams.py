@@ -145,6 +145,13 @@ def test_escapes_hide_nothing() -> None:
         assert "u0061" not in "".join(call["function"]["arguments"] for each in calls for call in each)
 
 
+def test_halves_of_a_character_in_two_chunks_are_one() -> None:
+    windows = Windows()
+    halves = ["\ud835", "\udc1a", "nn", "\ud83d"]
+    sent(*(chunk(half) for half in halves), DONE, windows=windows)
+    assert windows.seen == ["\U0001d41ann\ufffd"]
+
+
 def test_what_can_not_be_read_ends_a_stream() -> None:
     with pytest.raises(ProviderFailed):
         sent(chunk("hi"), b'data: {"choices": [{"index": 0, "delta": {"audio": {"data": "AAAA"}}}]}\n\n', DONE)
