@@ -17,6 +17,7 @@ from server.inference.attachments import NotSent
 from server.inference.provider import Fault, ProviderFailed
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
+from server.safety.running import ShieldUnavailable
 from server.storage.blobs.store import BlobMissing, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overlong
 from server.storage.records.guarded import Contended, NotFound
@@ -37,6 +38,7 @@ _OURS: Final = (
     BlobsUnavailable,
     IndexUnavailable,
     Contended,
+    ShieldUnavailable,
 )
 """What ends by itself, and which no caller is to blame for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from json import dumps, loads
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.callers import ADMIN, ALICE
+from tests.support.files_server import BOUNDARY, form_of
 from tests.support.route_table import CENSUS, ROUTES
 from tests.support.safety_server import CONFIG, Guarded, guarded
 from tests.support.serving import Answer
@@ -189,3 +191,21 @@ def test_a_shield_that_fails_lets_nothing_pass(server: Guarded, path: str, strea
     assert b"text_too_long" in answer.body or b"can't check" in answer.body or b"at most" in answer.body
     assert server.judge.chats == []
     assert server.post(f"/v1/{path}", body_of(f"POST /v1/{path}", {"model_id": "gpt"}, "hello"), ADMIN).status == 200
+
+
+@pytest.mark.parametrize(("word", "status"), [("a falcon", "failed"), ("a crane", "completed")])
+def test_a_file_that_is_flagged_is_not_taken_in(server: Guarded, word: str, status: str) -> None:
+    store = server.post("/v1/vector_stores", {"embedding_model": "vectors"}, ALICE).json["id"]
+    kind = f'multipart/form-data; boundary="{BOUNDARY}"'
+    kept = server.house.address.post("/v1/files", form_of(word.encode(), filename="a.txt"), ALICE, kind=kind)
+    server.judge.chats.clear()
+    place = f"/v1/vector_stores/{store}/files"
+    assert server.post(place, {"file_id": kept.json["id"]}, ALICE).status == 200
+    end = time.monotonic() + 30
+    while (link := server.house.address.get(f"{place}/{kept.json['id']}", ALICE).json)["status"] == "in_progress":
+        assert time.monotonic() < end, link
+        time.sleep(0.05)
+    assert link["status"] == status, link
+    if status == "failed":
+        assert link["last_error"]["message"] == "a shield has stopped this text"
+    assert (word in dumps(server.judge.chats)) is (status == "completed")
