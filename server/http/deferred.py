@@ -58,6 +58,11 @@ class DeferredRequests:
         return self._admission.waiting() > 0
 
     @property
+    def most_at_once(self) -> int | None:
+        """The number of requests that one caller may have under way here, beside its own; None is no limit."""
+        return self._admission.concurrency.most
+
+    @property
     def shown(self) -> ShownCallers:
         """What callers have shown of themselves to this process."""
         return self._admission.shown

@@ -197,6 +197,11 @@ class ConcurrencyLimit:
         self._most = most
         self._inside: Counter[Caller] = Counter()
 
+    @property
+    def most(self) -> int | None:
+        """The number of requests that each caller may have; None is no limit."""
+        return self._most
+
     def passing(self, caller: Caller) -> AbstractContextManager[None]:
         """Hold a place for as long as the context lasts; to enter it raises TooManyAtOnce if none is left."""
         return _OPEN if self._most is None else self._counted(self._most, caller)

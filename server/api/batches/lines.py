@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from json import loads
 from typing import Final
 
@@ -16,10 +17,11 @@ from server.api.batches.parts import Line
 from server.api.batches.results import INTERRUPTED, Result, answered, refused, unanswered
 from server.authz.contract.errors import PolicyUnavailable
 from server.background.faults import log_fault
-from server.fairness.shares import NoRoom, Share, Turn
+from server.fairness.shares import FairShares, NoRoom, Share, Turn
+from server.fairness.threads import in_thread
 from server.http.acting import Acting
 from server.http.acting_request import ActingRequest
-from server.http.errors import internal, invalid
+from server.http.errors import ApiError, internal, invalid
 from server.http.request_state import new_request_id
 from server.quota.admission import TooManyAtOnce
 from server.quota.counters import CountersUnavailable
@@ -35,6 +37,12 @@ MOST_TRIES: Final = 5
 
 LONGEST_PAUSE: Final = 30.0
 """Seconds until a line is begun again, at most; at first it is one, and each time twice as long."""
+
+MOST_RESULT: Final = 8 * 1024 * 1024
+"""Bytes of the answer to one line."""
+
+HEAVY: Final = 256 * 1024
+"""Bytes of an answer that is written beside the event loop."""
 
 _BUSY: Final = (429, 503)
 _PASSING: Final = (
@@ -100,7 +108,9 @@ class RunningLine:
                 request_id = new_request_id()
                 log_fault(_log, f"{request_id}: a line of a batch could not be answered", fault)
                 return Outcome(refused(self.place, self.line.custom_id, internal(request_id), request_id))
-        return self._outcome(request, acting)
+        if len(request.body) <= HEAVY:
+            return self._outcome(request, acting)
+        return await in_thread(self._outcome, request, acting)
 
     def left_off(self) -> Outcome:
         """Return what the line comes to whose request was cancelled since the server stops."""
@@ -111,7 +121,7 @@ class RunningLine:
 
     def _outcome(self, request: ActingRequest, acting: Acting) -> Outcome:
         """Return the result, or another attempt where nothing was spent and waiting may help."""
-        result = answered(self.place, self.line.custom_id, request.status, request.request_id, request.body)
+        result = self._result(request)
         if request.status not in _BUSY or request.spending.is_possible:
             return Outcome(result)
         again, now = Again(self.again.is_paid or _is_paid(request), tries=self.again.tries + 1), time.time()
@@ -129,6 +139,24 @@ class RunningLine:
         if again.tries >= MOST_TRIES or _code(request.body) == "insufficient_quota":
             return Outcome(result)
         return Outcome(again=again)
+
+    def _result(self, request: ActingRequest) -> Result:
+        """Return the answer, or an error in its place where it is too large to be kept."""
+        if len(request.body) > MOST_RESULT:
+            sentence = f"the answer has more than {MOST_RESULT} bytes, which no batch keeps; ask for less in one line"
+            error = ApiError(HTTPStatus.BAD_GATEWAY, sentence, code="answer_too_large")
+            return refused(self.place, self.line.custom_id, error, request.request_id)
+        return answered(self.place, self.line.custom_id, request.status, request.request_id, request.body)
+
+
+def shares_of(at_once: int, most: int | None) -> FairShares:
+    """Return the turns of lines: one batch may have `at_once`, and another caller as many beside it.
+
+    A caller has at most `most` of them; None is no further limit.
+    """
+    each = max(LINES.each, at_once)
+    capacity = max(LINES.capacity, 2 * at_once)
+    return FairShares(replace(LINES, capacity=capacity, each=each if most is None else min(each, most)))
 
 
 def _is_paid(request: ActingRequest | None) -> bool:

@@ -7,8 +7,9 @@ whatever happens to this process, every line has one result, and none is done tw
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -18,8 +19,9 @@ from server.api.batches.acting_callers import ActingCaller
 from server.api.batches.held import HeldBatch
 from server.api.batches.input_file import InputFile
 from server.api.batches.journal import Journal
-from server.api.batches.lines import Again, Outcome, RunningLine
+from server.api.batches.lines import Outcome, RunningLine
 from server.api.batches.parts import LINES_OF_A_PART, BatchParts
+from server.api.batches.remaining import Remaining
 from server.api.batches.results import CANCELLED, EXPIRED, INTERRUPTED, Result, refused, unanswered
 from server.background.pauses import until_woken
 from server.fairness.shares import FairShares, NoRoom, Turn
@@ -27,7 +29,7 @@ from server.http.errors import ApiError
 from server.http.held_lease import LeaseLost
 from server.http.pagination import missing_reference
 from server.http.request_state import new_request_id
-from server.storage.blobs.store import BlobMissing
+from server.storage.blobs.store import BlobMissing, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable
 
 PACE_SECONDS: Final = 0.01
@@ -42,9 +44,6 @@ LAST_SECONDS: Final = 300.0
 LEAVE_SECONDS: Final = 5.0
 """Seconds in which a process that stops writes down what has come."""
 
-MOST_AGAIN: Final = 64
-"""Lines of one batch that wait for another attempt; no others are begun meanwhile."""
-
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Bytes of the lines of one batch that are under way, unless one alone has more."""
 
@@ -57,6 +56,8 @@ AWAY_SECONDS: Final = 30.0
 YIELD_SECONDS: Final = 0.05
 MOST_YIELDS: Final = 20
 """Seconds for which no line is begun while requests wait for their turns, and how often in a row at most."""
+
+_log: Final = logging.getLogger("ostiary.api")
 
 _CODES: Final = {"cancelled": CANCELLED, "expired": EXPIRED}
 
@@ -102,10 +103,8 @@ class Running:
         self._yields = yields
         self.leaves = False
         body = held.record.body
-        self._total: int = body["counts"][0]
         self._endpoint: str = body["endpoint"]
-        self._next = held.progress.next
-        self._again = {place: Again(is_paid) for place, is_paid in held.progress.again}
+        self._left = Remaining(held.progress, body["counts"][0])
         self._under_way: dict[int, RunningLine] = {}
         self._results: list[Result] = []
         self._is_changed = False
@@ -124,13 +123,13 @@ class Running:
             while True:
                 self._held.woken.clear()
                 end = self._end
-                begin = [] if end is not None or self.leaves else await self._chosen()
+                begin = [] if end is not None or self.leaves else await self._begun_next()
                 await self._write(begin)
                 if not (self._under_way or self._results or self._is_changed):
                     if end is not None:
                         await self._end_all(_CODES[end])
                         return end
-                    if self._next >= self._total and not self._again:
+                    if not self._left:
                         return "completed"
                     self._check_pause()
                 await self._wait(end)
@@ -151,6 +150,15 @@ class Running:
         if body["status"] == "cancelling":
             return "cancelled"
         return "expired" if body["expires_at"] <= time.time() else None
+
+    async def _begun_next(self) -> list[RunningLine]:
+        """Return the lines to begin; where that can't be known now, those that are under way go on."""
+        try:
+            return await self._chosen()
+        except (BlobsUnavailable, DatabaseUnavailable, NoRoom) as fault:
+            _log.warning("no line of a batch is begun for a moment: %s", fault)
+            self._hold = time.time() + LOOK_SECONDS
+            return []
 
     async def _chosen(self) -> list[RunningLine]:
         """Return the lines to begin, as far as there is room; what may not be run has its result at once."""
@@ -181,7 +189,7 @@ class Running:
 
     async def _fill(self, begin: list[RunningLine]) -> None:
         size = sum(running.line.size for running in self._under_way.values())
-        for place in self._places(time.time()):
+        for place in self._left.places(time.time()):
             if len(self._under_way) + len(begin) >= self._at_once:
                 return
             line = await self._parts.line(self._held.record, place)
@@ -192,25 +200,12 @@ class Running:
             if turn is None:
                 return
             size += line.size
-            begin.append(RunningLine(place, line, text, turn, self._taken(place)))
-
-    def _places(self, now: float) -> Iterator[int]:
-        """Yield the places of lines that can be begun: first those that have waited, then others in their order."""
-        yield from sorted(place for place, again in self._again.items() if again.at <= now)
-        while self._next < self._total and len(self._again) < MOST_AGAIN:
-            yield self._next
-
-    def _taken(self, place: int) -> Again:
-        """Return what is known of a line that is chosen."""
-        again = self._again.pop(place, None)
-        if again is None:
-            self._next = place + 1
-        return again or Again(is_paid=False)
+            begin.append(RunningLine(place, line, text, turn, self._left.take(place)))
 
     def _put_back(self, lines: list[RunningLine]) -> None:
         for running in lines:
             running.turn.end()
-            self._again[running.place] = running.again
+            self._left.put_back(running.place, running.again)
 
     async def _turn(self, *, is_idle: bool) -> Turn | None:
         """Return a turn for a line; one is waited for only where nothing else is to be done."""
@@ -222,8 +217,8 @@ class Running:
 
     async def _refuse(self, error: ApiError) -> None:
         """Give the next lines an error in the place of an answer."""
-        for place in [*sorted(self._again), *range(self._next, self._total)][:LINES_OF_A_PART]:
-            self._taken(place)
+        for place in self._left.first(LINES_OF_A_PART):
+            self._left.take(place)
             self._results.append(refused(place, await self._name(place), error, new_request_id()))
 
     async def _write(self, begin: list[RunningLine]) -> None:
@@ -231,9 +226,8 @@ class Running:
         while self._results or begin or self._is_changed:
             self._is_changed = False
             places = [*self._under_way, *(running.place for running in begin)]
-            again = {place: again.is_paid for place, again in self._again.items()}
             try:
-                count = await self._journal.write(self._results, places, again, self._next)
+                count = await self._journal.write(self._results, places, self._left.again, self._left.next)
             except BaseException:
                 self._put_back(begin)
                 raise
@@ -260,16 +254,16 @@ class Running:
         if outcome.result is not None:
             self._results.append(outcome.result)
         if outcome.again is not None:
-            self._again[running.place] = outcome.again
+            self._left.put_back(running.place, outcome.again)
             self._is_changed = True
         self._hold = max(self._hold, outcome.hold)
         self._held.woken.set()
 
     async def _end_all(self, code: str) -> None:
         """Give all lines that have no result one that tells why."""
-        while self._again or self._next < self._total:
-            for place in [*sorted(self._again), *range(self._next, self._total)][:LINES_OF_A_PART]:
-                self._taken(place)
+        while self._left:
+            for place in self._left.first(LINES_OF_A_PART):
+                self._left.take(place)
                 self._results.append(unanswered(place, await self._name(place), code))
             await self._write([])
 
@@ -279,14 +273,9 @@ class Running:
             raise Paused(0)
         if not self._caller.may_act:
             raise Paused(AWAY_SECONDS)
-        wait = min(self._next_attempt(), self._held.record.body["expires_at"]) - time.time()
+        wait = min(max(self._hold, self._left.due), self._held.record.body["expires_at"]) - time.time()
         if wait > PATIENCE_SECONDS:
             raise Paused(wait)
-
-    def _next_attempt(self) -> float:
-        """Return the time from which on a line can be begun."""
-        has_new = self._next < self._total and len(self._again) < MOST_AGAIN
-        return max(self._hold, 0.0 if has_new else min((again.at for again in self._again.values()), default=0.0))
 
     async def _wait(self, end: str | None) -> None:
         """Wait until there is something to do."""
@@ -297,8 +286,9 @@ class Running:
             self._code = _CODES[end]
             await self._stop()
             return
-        is_full = len(self._under_way) >= self._at_once or (not self._again and self._next >= self._total)
-        wait = LOOK_SECONDS if is_full or self.leaves else min(LOOK_SECONDS, max(0.0, self._next_attempt() - now))
+        is_full = len(self._under_way) >= self._at_once or not self._left
+        due = max(self._hold, self._left.due)
+        wait = LOOK_SECONDS if is_full or self.leaves else min(LOOK_SECONDS, max(0.0, due - now))
         if self._results:
             wait = 0.0
         await until_woken(self._held.woken, wait or PACE_SECONDS)

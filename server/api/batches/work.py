@@ -18,7 +18,7 @@ from server.api.batches.checking import Checking
 from server.api.batches.held import HeldBatch
 from server.api.batches.input_file import InputFile
 from server.api.batches.journal import Journal
-from server.api.batches.lines import LINES
+from server.api.batches.lines import shares_of
 from server.api.batches.making_files import make_files
 from server.api.batches.parts import BatchParts
 from server.api.batches.running import Paused, Running
@@ -30,7 +30,7 @@ from server.authz.permit import AccessDenied, RouteDenied
 from server.authz.request_authorization import Gate
 from server.background.faults import log_fault
 from server.fairness.caller import CURRENT
-from server.fairness.shares import FairShares, NoRoom, Share
+from server.fairness.shares import NoRoom
 from server.http.deferred import DeferredRequests, log_limit
 from server.http.error_table import error_of
 from server.http.errors import ApiError
@@ -93,7 +93,7 @@ class BatchWork:
         self._longest = longest
         self._lines_at_once = lines_at_once
         self._count = count
-        self._shares = FairShares(_share_of(lines_at_once))
+        self._shares = shares_of(lines_at_once, deferred.most_at_once)
         self._app: ASGIApp = _nothing
         self._running: dict[str, Running] = {}
 
@@ -285,11 +285,6 @@ class BatchWork:
                 await held.end()
                 return
             await held.write(replace(held.progress, cleared=cleared), steps=steps)
-
-
-def _share_of(lines_at_once: int) -> Share:
-    """Return the share of lines, of which one batch may have so many, and another caller as many beside it."""
-    return replace(LINES, capacity=max(LINES.capacity, 2 * lines_at_once), each=max(LINES.each, lines_at_once))
 
 
 def _unreadable(error: ApiError) -> LineError:

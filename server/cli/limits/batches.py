@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from server.api.batches import batch, lines, queue, running, validation, work, worker
+from server.api.batches import batch, lines, queue, remaining, running, validation, work, worker
 from server.cli.limits.row import Limit
 
 CONSTANTS: Final[dict[str, Any]] = {
@@ -13,6 +13,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "batch_input": validation,
     "batch_lines": lines,
     "batch_queue": queue,
+    "batch_remaining": remaining,
     "batch_running": running,
     "batch_work": work,
     "batch_worker": worker,
@@ -46,6 +47,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "further ones wait",
     ),
     Limit(
+        "bytes of the answer to one line",
+        "{batch_lines.MOST_RESULT:bytes}",
+        "the line is an error, `answer_too_large`",
+    ),
+    Limit(
         "time after the request for a batch in which its lines are begun",
         "{batch.WINDOW_SECONDS:seconds}",
         "it is `expired`; lines that were not begun are errors",
@@ -57,7 +63,7 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "requests for one line where its provider is busy; lines that wait for another one",
-        "{batch_lines.MOST_TRIES}; {batch_running.MOST_AGAIN}",
+        "{batch_lines.MOST_TRIES}; {batch_remaining.MOST_AGAIN}",
         "the line is an error; no others are begun",
     ),
     Limit(
