@@ -57,6 +57,14 @@ class HeldBatch(RenewedLease):
         await self._queue.records.database.write(step)
         self.lease = renewed
 
+    async def renew_late(self) -> None:
+        """Have a lease hold again whose time is over, unless another process has taken the batch."""
+        async with self.lock:
+            try:
+                await self.renew()
+            except Overtaken:
+                self.lose()
+
     async def write(
         self,
         progress: Progress,

@@ -116,9 +116,9 @@ class Batches:
             return False
         before = self._held.get(work.parent or "")
         if before is not None:
-            # Its lease has run out: this process was stopped, or its database.
-            before.lose()
-            return False
+            # Its lease has run out, since this process or its database stood still, and no other has taken it.
+            await before.renew_late()
+            return not before.is_done
         self._after = owner = owner_of(work)
         lease = await self._queue.take(work)
         if lease is None:

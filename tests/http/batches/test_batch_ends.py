@@ -152,3 +152,14 @@ def test_what_waits_is_cancelled_before_it_begins(place: Batching, far: LineProv
     assert "never said" not in far.asked
     for each in blocked:
         place.over(each)
+
+
+def test_a_lease_that_has_run_out_is_renewed_where_no_other_process_has_it(place: Batching, far: LineProvider) -> None:
+    batch = held(place, far, ready=0, waiting=4, rest=0)
+    rows(place.database, "UPDATE batches_work SET expires_at = 0")
+    # The next batch has the worker look for work.
+    other = place.begun([chat("a")])
+    place.over(other)
+    far.go_on.set()
+    good, bad = place.results(place.over(batch))
+    assert (len(good), bad, far.asked.count("hold 0")) == (4, {}, 1)
