@@ -21,8 +21,8 @@ from translators.codegen.conditions import Body, Listing
 from translators.codegen.listings import listings
 from translators.codegen.modules import CompiledRule, modules
 from translators.guardrails.heads import with_places
-from translators.law import LAW
 from translators.regex import Translation, Untranslatable, translate
+from translators.rego_folder import REGO
 
 _ROOT = "ostiary"
 
@@ -134,8 +134,8 @@ def _settings(rule: CompiledRule, written: AccessRule | RouteRule) -> dict[str, 
 
 
 def _law() -> list[tuple[str, str]]:
-    paths = sorted(path for path in (LAW / _ROOT).rglob("*.rego") if not path.name.endswith("_test.rego"))
-    return [(path.relative_to(LAW / _ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
+    paths = sorted(path for path in (REGO / _ROOT).rglob("*.rego") if not path.name.endswith("_test.rego"))
+    return [(path.relative_to(REGO / _ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
 
 
 def _revision(files: Mapping[str, bytes], settings: Mapping[str, object]) -> str:

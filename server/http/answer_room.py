@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.fairness.way_out import WayOut
+from server.fairness.outgoing import OutgoingAnswers
 
 
 class AnswerRoom:
@@ -16,7 +16,7 @@ class AnswerRoom:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._room = WayOut()
+        self._room = OutgoingAnswers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""

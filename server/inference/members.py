@@ -167,7 +167,7 @@ class MemberRules:
                     raise _not_passed(name)
             for kind in sorted(self.lacks & found.kinds.keys()):
                 raise _not_taken(kind, found.kinds[kind])
-        cut = {name for name in found.places if self._is_cut(name, stored=stored)}
+        cut = {name for name in found.places if self._is_left_out(name, stored=stored)}
         # Of two spellings of one member the provider's own counts.
         cut |= {name for name in found.places if self.renamed.get(name) in found.places}
         kept = found.places.keys() - cut
@@ -186,7 +186,7 @@ class MemberRules:
         """True if ids of files that are not this server's reach the provider, whose account is one caller's own."""
         return self._allows(FILE_ID)
 
-    def _is_cut(self, name: str, *, stored: bool) -> bool:
+    def _is_left_out(self, name: str, *, stored: bool) -> bool:
         if stored and name in ("store", "metadata"):
             return True
         return name in self.refused | SHIELDS or (name in CUT and not self._allows(name))

@@ -28,11 +28,11 @@ MANY: Final = 8192
 READS: Final = Share("large bodies that are read", 2, 1, waiting=4096, waiting_each=1024, seconds=20.0)
 """Large bodies that are read at the same time, each in a process of its own."""
 
-COMING: Final = Share("bytes of large bodies", 1024 * 1024 * 1024, 80 * 1024 * 1024, 0, 0, seconds=1.0)
+INCOMING: Final = Share("bytes of large bodies", 1024 * 1024 * 1024, 80 * 1024 * 1024, 0, 0, seconds=1.0)
 """Bytes of large bodies that come in, wait, or are read. A process holds some three times as much at its peak."""
 
-LEAST_COMING: Final = 20 * 1024 * 1024
-"""Bytes that a caller has of `COMING` in each process, however many processes there are."""
+LEAST_INCOMING: Final = 20 * 1024 * 1024
+"""Bytes that a caller has of `INCOMING` in each process, however many processes there are."""
 
 READ_SECONDS: Final = 20.0
 """Limit of the time to read one body; the worst ones take a second of a processor."""
@@ -108,7 +108,7 @@ class Reader:
 
 
 def _part_of_coming(workers: int) -> Share:
-    return replace(COMING, each=min(COMING.each, max(COMING.each // workers, LEAST_COMING)))
+    return replace(INCOMING, each=min(INCOMING.each, max(INCOMING.each // workers, LEAST_INCOMING)))
 
 
 def _busy(sentence: str) -> InvalidJson:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from server.inference.provider import ChatModel, ChatRequest, ChatStream, Pieces, Task
-from server.inference.providers.relayed_stream import Told
+from server.inference.providers.relayed_stream import WholeStream
 from server.safety import refusals
 from server.safety.checks import Checks, Guard, Stopped
 from server.safety.shield import Direction
@@ -48,7 +48,7 @@ class ShieldedChat:
         checks = Checks(self._guard, shields)
         given = await checks.given(request)
         if isinstance(given, Stopped):
-            return Told([refusals.streamed(request, given.message, checks.told)])
+            return WholeStream([refusals.streamed(request, given.message, checks.told)])
         stream = await self._chat.stream(given.request)
         if not checks.only_tell(Direction.OUTPUT):
             stream = ShieldedStream(stream, request, given.said, checks)

@@ -23,7 +23,7 @@ from server.inference.own_models import KeptModels
 from server.inference.provider import ByTask, ChatModel, Provider, Task
 from server.inference.providers.bedrock.client import REFUSED, Bedrock
 from server.inference.providers.bedrock.guardrail import Guardrail
-from server.inference.providers.bedrock.plan import Speech
+from server.inference.providers.bedrock.plan import ChatApi
 from server.inference.providers.bedrock.vectors import BedrockVectors
 from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import DIALECTS, OPENAI, Dialect
@@ -159,7 +159,7 @@ def _bedrock(
         _credentials(name, settings),
         _tls(settings.tls_verify) if settings.address.startswith("https:") else None,
         reader=reader,
-        speech=Speech(settings.chat_api),
+        chat_api=ChatApi(settings.chat_api),
         limits=_limits(settings),
         guardrail=None if guard is None else Guardrail(guard.identifier, guard.version, guard.allow_unread),
     )

@@ -12,7 +12,7 @@ from server.api.batches.parts import BatchParts
 from server.api.batches.queue import BatchQueue
 from server.api.chat.store import Chats
 from server.api.files.blob_leases import BlobLeases
-from server.api.files.departures import Departures
+from server.api.files.deletions import FileDeletions
 from server.api.files.store import FileStore
 from server.api.files.sweeper import FileSweeper
 from server.api.prompts.store import Prompts
@@ -132,9 +132,9 @@ class Stores:
         self._tool_groups = tables[GROUP]
         self.vector_stores = self._vector_stores(metadata, registry)
         self.ingestion = self._ingestion(metadata, registry, self.vector_stores.links)
-        departures = self._departures(metadata) if _VECTOR_IO in config.apis else None
-        self.file_store = FileStore(self.files, claims, self._blobs, departures)
-        self.janitor = FileSweeper(files, claims, self._blobs, departures)
+        deletions = self._deletions(metadata) if _VECTOR_IO in config.apis else None
+        self.file_store = FileStore(self.files, claims, self._blobs, deletions)
+        self.janitor = FileSweeper(files, claims, self._blobs, deletions)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -208,9 +208,9 @@ class Stores:
         work = self._table_of(database, beside(registry, "vector_work"), links.name, UNCOUNTED)
         return IngestionQueue(WorkQueue(work, notes), notes)
 
-    def _departures(self, database: Database) -> Departures:
+    def _deletions(self, database: Database) -> FileDeletions:
         """Return what notes files that go, so that vector stores forget them."""
-        return Departures(database, self.ingestion.notes.file_gone, self.ingestion.wake)
+        return FileDeletions(database, self.ingestion.notes.file_gone, self.ingestion.wake)
 
     def _table(self, named: Table | Namespace | None, default: str, counting: Counting = RECORDS) -> RecordTable:
         """Return the table that is configured so; `default` is its name where the configuration has none."""

@@ -21,7 +21,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from tests.support.conformance_files import CONFIG_NAME, conformance_files
 from translators.compiler import compile_policies
-from translators.law import LAW
+from translators.rego_folder import REGO
 
 LONGEST_RULE = 30
 LONGEST_LINE = 120
@@ -38,7 +38,7 @@ Node = dict[str, Any]
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every Rego file: those of `rego/` by their paths, generated ones below the id of their conformance file."""
-    found = {str(path.relative_to(LAW)): path for path in sorted(LAW.rglob("*.rego"))}
+    found = {str(path.relative_to(REGO)): path for path in sorted(REGO.rglob("*.rego"))}
     for file in conformance_files():
         findings = Findings()
         policies = read_policies(parse_document(file.config, CONFIG_NAME), file.environ, findings)
@@ -113,10 +113,10 @@ def test_no_inequality_over_what_may_be_missing(sources: dict[str, Path], opa_bi
 
 def test_every_rule_calls_only_what_the_capabilities_allow(sources: dict[str, Path], opa_binary: Path) -> None:
     generated = [path for name, path in sources.items() if "rules_" in name]
-    command = [opa_binary, "check", "--strict", "--capabilities", LAW / "capabilities.json", LAW]
+    command = [opa_binary, "check", "--strict", "--capabilities", REGO / "capabilities.json", REGO]
     assert subprocess.run(command, check=False).returncode == 0
     for path in generated:
-        single = [*command[:-1], path, LAW / "ostiary"]
+        single = [*command[:-1], path, REGO / "ostiary"]
         assert subprocess.run(single, check=False).returncode == 0, path
 
 
@@ -155,7 +155,7 @@ def test_every_generated_rule_has_its_title_and_its_source(sources: dict[str, Pa
 
 
 def test_the_law_says_what_each_of_its_rules_is_for(opa_binary: Path) -> None:
-    for path in sorted(LAW.rglob("*.rego")):
+    for path in sorted(REGO.rglob("*.rego")):
         if path.name.endswith("_test.rego"):
             continue
         lines = path.read_text().splitlines()

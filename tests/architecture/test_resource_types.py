@@ -16,14 +16,14 @@ from server.api.registry.routes import KINDS
 from server.config import Config
 from server.config.storage import StoresConfig, Table
 from tests.support.registry_server import KINDS as BODIES
-from translators.law import LAW
+from translators.rego_folder import REGO
 
-SCHEMA = json.loads((LAW / "schemas/input.json").read_text())["definitions"]
+SCHEMA = json.loads((REGO / "schemas/input.json").read_text())["definitions"]
 
 
 def evaluated(opa: Path, query: str, question: Any) -> set[str]:
     """The set that a rule of the law has for a question."""
-    command = [opa, "eval", "--data", LAW / "ostiary", "--stdin-input", "--format", "raw", query]
+    command = [opa, "eval", "--data", REGO / "ostiary", "--stdin-input", "--format", "raw", query]
     done = subprocess.run(command, input=json.dumps(question), check=True, capture_output=True, text=True)
     return set(json.loads(done.stdout))
 

@@ -15,10 +15,10 @@ from server.authz.contract.question import ListQuestion, Question, encode, encod
 from tests.equivalence.test_rule_index import answers
 from tests.support.conformance_files import conformance_files
 from tests.support.opa_engine import compile_config
-from translators.law import LAW
+from translators.rego_folder import REGO
 
-QUESTION = Draft7Validator(json.loads((LAW / "schemas/input.json").read_text()))
-ANSWER = Draft7Validator(json.loads((LAW / "schemas/answer/decision.json").read_text()))
+QUESTION = Draft7Validator(json.loads((REGO / "schemas/input.json").read_text()))
+ANSWER = Draft7Validator(json.loads((REGO / "schemas/answer/decision.json").read_text()))
 ALICE = Principal("alice", "https://issuer.example", {"roles": ("developer",), "teams": ()})
 FILE = Resource("sql_record::openai_files", ("file-1",), ALICE, Origin.CREATED)
 ASKED = [

@@ -13,7 +13,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from tests.support.conformance_files import CONFIG_NAME, ConformanceFile, conformance_files
 from translators.compiler import Bundle, compile_policies
-from translators.law import LAW
+from translators.rego_folder import REGO
 
 FOLDER = Path(__file__).parent / "rego"
 GENERATED = ("ostiary/access/", "ostiary/routes/", "ostiary/settings/")
@@ -55,6 +55,6 @@ def test_generated_rego_is_formatted_and_strict(tmp_path: Path, opa_binary: Path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
         folder = tmp_path / file.id / "ostiary"
-        subprocess.run([opa_binary, "check", "--strict", "--schema", LAW / "schemas", folder], check=True)
+        subprocess.run([opa_binary, "check", "--strict", "--schema", REGO / "schemas", folder], check=True)
     formatted = subprocess.run([opa_binary, "fmt", "--list", tmp_path], check=True, capture_output=True, text=True)
     assert formatted.stdout == ""

@@ -113,8 +113,8 @@ DIALECT_MISTAKES = (
     Mistake(
         "a model of the openai endpoint is asked past the guardrail",
         "server/inference/providers/bedrock/plan.py",
-        "if not is_text and guard is None and not Speech(",
-        "if not is_text and not Speech(",
+        "if not is_text and guard is None and not ChatApi(",
+        "if not is_text and not ChatApi(",
     ),
     Mistake(
         "texts are embedded past the guardrail",

@@ -8,7 +8,7 @@ SHARES = "server/fairness/shares.py"
 PLACES = "server/fairness/places.py"
 KNOWN = "server/fairness/known_tokens.py"
 CALLER = "server/fairness/caller.py"
-WAY_OUT = "server/fairness/way_out.py"
+OUTGOING = "server/fairness/outgoing.py"
 TURNS = "server/http/fair_turns.py"
 
 FAIRNESS_MISTAKES = (
@@ -173,23 +173,23 @@ FAIRNESS_MISTAKES = (
     ),
     Mistake(
         "the room of an answer is never given back",
-        WAY_OUT,
+        OUTGOING,
         "for turn in (*self._turns, *self._kept):",
         "for turn in self._kept:",
     ),
     Mistake(
         "answers without end go beyond their share",
-        WAY_OUT,
+        OUTGOING,
         "            turns.append(await room.beyond.take())\n",
         "",
     ),
     Mistake(
         "answers hold no room",
-        WAY_OUT,
+        OUTGOING,
         "if answer is not None and size > UNCOUNTED:",
         "if answer is None and size > UNCOUNTED:",
     ),
-    Mistake("kept room is given back before the answer is sent", WAY_OUT, "answer.keep(turn)", "turn.end()"),
+    Mistake("kept room is given back before the answer is sent", OUTGOING, "answer.keep(turn)", "turn.end()"),
     Mistake(
         "no answer has room of its own",
         "server/http/answer_room.py",

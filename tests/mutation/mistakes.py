@@ -11,7 +11,7 @@ COMPILER = "translators/compiler.py"
 GUARDS = "translators/codegen/type_guards.py"
 TEXT = "translators/codegen/text.py"
 DECISION = "rego/ostiary/decision/decision.rego"
-LAW = "rego/ostiary/conditions/conditions.rego"
+CONDITIONS_IN_REGO = "rego/ostiary/conditions/conditions.rego"
 SUBJECT = "rego/ostiary/subject/subject.rego"
 
 MISTAKES = (
@@ -249,36 +249,38 @@ MISTAKES = (
         '\tinput.action == "create"',
     ),
     Mistake("a malformed action is judged", DECISION, '\tinput.action in {"create", "read", "update", "delete"}\n', ""),
-    Mistake("an owner of another issuer is the owner", LAW, "\towner.issuer == input.principal.issuer\n", ""),
-    Mistake("everybody of one issuer is the owner", LAW, "\towner.id == input.principal.id\n", ""),
+    Mistake(
+        "an owner of another issuer is the owner", CONDITIONS_IN_REGO, "\towner.issuer == input.principal.issuer\n", ""
+    ),
+    Mistake("everybody of one issuer is the owner", CONDITIONS_IN_REGO, "\towner.id == input.principal.id\n", ""),
     Mistake(
         "the creator is not the owner to be",
-        LAW,
+        CONDITIONS_IN_REGO,
         '\tinput.action == "create"\n\tis_object(input.principal)',
         '\tinput.action == "made"\n\tis_object(input.principal)',
     ),
     Mistake(
         "sharing needs no common value",
-        LAW,
+        CONDITIONS_IN_REGO,
         "\theld[value]\n",
         "\tis_string(value)\n",
     ),
-    Mistake("what is owned is unowned", LAW, "unowned if not owner", "unowned if owner"),
+    Mistake("what is owned is unowned", CONDITIONS_IN_REGO, "unowned if not owner", "unowned if owner"),
     Mistake(
         "what was created is from the configuration",
-        LAW,
+        CONDITIONS_IN_REGO,
         'input.resource.origin == "config"',
         'input.resource.origin == "created"',
     ),
     Mistake(
         "authentication that is off excuses a named caller",
-        LAW,
+        CONDITIONS_IN_REGO,
         '\tdata.ostiary.settings.authentication == "off"\n\tis_null(input.principal)',
         '\tdata.ostiary.settings.authentication == "off"',
     ),
     Mistake(
         "authentication is off for everyone without a token",
-        LAW,
+        CONDITIONS_IN_REGO,
         '\tdata.ostiary.settings.authentication == "off"\n\tis_null(input.principal)',
         "\tis_null(input.principal)",
     ),

@@ -23,7 +23,7 @@ from server.authz.readiness import AuthenticationMode, ReadinessProbe
 PATIENCE_SECONDS: Final = 2.0
 """For an answer: a busy machine may take OPA away for longer than a server waits."""
 
-LAW: Final = Path(__file__).parents[2] / "rego"
+REGO: Final = Path(__file__).parents[2] / "rego"
 
 ACCESS: Final = """package ostiary.access
 
@@ -73,9 +73,9 @@ def write_bundle(path: Path, *, access: str = ACCESS, routes: str = ROUTES, law:
         "ostiary/routes/rules.rego": routes.encode(),
         "ostiary/settings/data.json": json.dumps(settings).encode(),
     }
-    for module in (LAW / "ostiary").rglob("*.rego"):
+    for module in (REGO / "ostiary").rglob("*.rego"):
         if law and not module.name.endswith("_test.rego"):
-            files[module.relative_to(LAW).as_posix()] = module.read_bytes()
+            files[module.relative_to(REGO).as_posix()] = module.read_bytes()
     with tarfile.open(path, "w:gz") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(f"/{name}")

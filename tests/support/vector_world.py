@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from policy.vocabulary import Anonymous, Principal, Route
 from server.api.files.blob_leases import BlobLeases
-from server.api.files.departures import Departures
+from server.api.files.deletions import FileDeletions
 from server.api.files.store import FileStore, new_file_id
 from server.api.files.sweeper import FileSweeper
 from server.api.models.asking import Asking
@@ -197,8 +197,8 @@ async def vector_world(
         table, blobs = RecordTable(database, "openai_files"), DirectoryBlobs(folder / "blobs")
         await blobs.start()
         claims = BlobLeases(RecordTable(database, "claims"))
-        departures = Departures(database, records.queue.notes.file_gone, records.queue.wake)
-        files = FileStore(GuardedStore(table, FILE), claims, blobs, departures)
+        deletions = FileDeletions(database, records.queue.notes.file_gone, records.queue.wake)
+        files = FileStore(GuardedStore(table, FILE), claims, blobs, deletions)
         reader = Reader()
         stack.push_async_callback(reader.close)
         local = word_llama("local", WordLlamaSettings(), reader, VectorRoom())
@@ -230,7 +230,7 @@ async def vector_world(
             pep,
             files,
             table,
-            FileSweeper(table, claims, blobs, departures),
+            FileSweeper(table, claims, blobs, deletions),
             embedder,
             watched,
             index,

@@ -21,7 +21,7 @@ from server.authz.opa.control_plane import ControlPlane
 from server.authz.opa.transport import Entrypoint, OpaTransport, TcpAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.readiness import AuthenticationMode, Readiness, ReadinessProbe
-from tests.support.opa_server import LAW, write_bundle
+from tests.support.opa_server import REGO, write_bundle
 from tests.support.ports import free_port
 
 TOKEN = "the-servers-own-token-long-enough-to-be-one"
@@ -43,7 +43,11 @@ def locked(opa: Path, folder: Path, *options: str) -> Iterator[int]:
                 *("run", "--server", "--addr", f"127.0.0.1:{port}", "--skip-version-check", "--log-level", "error"),
                 *("--authentication", "token", "--authorization", "basic", *options),
                 *("--set", "bundles.main.resource=" + bundle.as_uri()),
-                *(str(LAW / "system/authz/authz.rego"), str(LAW / "system/log/mask.rego"), str(folder / "tokens.json")),
+                *(
+                    str(REGO / "system/authz/authz.rego"),
+                    str(REGO / "system/log/mask.rego"),
+                    str(folder / "tokens.json"),
+                ),
             ],
             env=ENVIRONMENT,
             stderr=log,

@@ -26,7 +26,7 @@ from policy.tables import Tables
 from policy.vocabulary import RECORD_PREFIX
 from translators.regex.codepoints import Ranges, holds
 from translators.regex.reader import read
-from translators.regex.tree import Atomic, Chars, Choice, Look, Node, Repeat
+from translators.regex.tree import Atomic, Chars, Choice, Lookahead, Node, Repeat
 from translators.regex.tree import Sequence as Items
 
 _NAMES: Final = ("example", "another", "x", "0")
@@ -200,7 +200,7 @@ def _text(node: Node, variant: int) -> str:
 def _text_of_all(items: Sequence[Node], variant: int) -> str:
     text = ""
     for item in reversed(items):
-        if isinstance(item, Look) and not item.negative:
+        if isinstance(item, Lookahead) and not item.negative:
             # The text of a look-ahead may replace what follows it, come later, or come first.
             ahead = _text(item.body, variant)
             text = (ahead + text[len(ahead) :], text + ahead, ahead + text)[variant % 3]

@@ -13,8 +13,8 @@ from policy.source.diagnostics import Diagnostic, Severity, Span
 from translators.guardrails.directory import CODE
 from translators.guardrails.lexing import without_comments
 from translators.guardrails.shapes import question_schema
-from translators.law import LAW
 from translators.opa import find
+from translators.rego_folder import REGO
 
 Tree = dict[str, Any]
 """A module, a rule or a term as `opa parse` writes it."""
@@ -55,8 +55,8 @@ def _checked(contents: Mapping[Path, str], *, schema: bool) -> Iterator[Diagnost
         copies = _copied(bare if schema else contents, rego)
         if schema:
             (rego / "schema.rego").write_text(_WITH_THE_SCHEMA)
-        options: list[str | Path] = ["--strict", "--max-errors", "0", "--capabilities", LAW / "capabilities.json"]
-        said = _opa("check", *options, "--schema", schemas if schema else LAW / "schemas", "--format", "json", rego)
+        options: list[str | Path] = ["--strict", "--max-errors", "0", "--capabilities", REGO / "capabilities.json"]
+        said = _opa("check", *options, "--schema", schemas if schema else REGO / "schemas", "--format", "json", rego)
         for complaint in said.get("errors", []):
             if schema and _about_null(complaint):
                 continue

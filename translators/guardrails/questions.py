@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from policy.scopes import Names
 from policy.source.diagnostics import Findings, Span, quoted
+from translators.guardrails.bindings import Bindings
 from translators.guardrails.checking import Tree
 from translators.guardrails.constants import constants
 from translators.guardrails.directory import CODE, PACKAGE
 from translators.guardrails.rules import Modules
 from translators.guardrails.shapes import Shape, question
-from translators.guardrails.sight import Sight
 from translators.guardrails.trees import calls, imports, name_of, nodes, place
 from translators.guardrails.values import compared_ids, refused_values
 
@@ -38,15 +38,15 @@ def check_questions(modules: Modules, names: Names, findings: Findings) -> list[
     places: set[tuple[str, ...]] = set()
     for path, module in modules.items():
         for rule in module.get("rules", ()):
-            sight = Sight(root, imports(module), named, rule, params.get(name_of(rule), []))
+            bindings = Bindings(root, imports(module), named, rule, params.get(name_of(rule), []))
             told = dict.fromkeys(
-                [*_missing(path, rule, sight), *refused_values(path, rule, sight), *_lost(path, rule, sight)]
+                [*_missing(path, rule, bindings), *refused_values(path, rule, bindings), *_lost(path, rule, bindings)]
             )
             for span, message in told:
                 findings.error(CODE, span, message)
-            asked += _attributes(path, rule, sight)
-            ids |= compared_ids(path, rule, sight)
-            places |= {shape.path for node in nodes(rule) if isinstance(shape := sight.shape(node), Shape)}
+            asked += _attributes(path, rule, bindings)
+            ids |= compared_ids(path, rule, bindings)
+            places |= {shape.path for node in nodes(rule) if isinstance(shape := bindings.shape(node), Shape)}
     if names.issuers.several:
         _report_ids(ids, places, findings)
     return asked
@@ -66,9 +66,9 @@ def _parameters(modules: Modules, root: Shape, named: Mapping[str, Tree], before
     found: dict[str, list[list[Shape | None]]] = {}
     for module in modules.values():
         for rule in module.get("rules", ()):
-            sight = Sight(root, imports(module), named, rule, before.get(name_of(rule), []))
+            bindings = Bindings(root, imports(module), named, rule, before.get(name_of(rule), []))
             for _, function, operands in calls(rule):
-                shapes = [sight.shape(operand) for operand in operands]
+                shapes = [bindings.shape(operand) for operand in operands]
                 called = [shape if isinstance(shape, Shape) else None for shape in shapes]
                 if len(function) == 1 or function[:-1] == ("data", *PACKAGE.split(".")):
                     found.setdefault(function[-1], []).append(called)
@@ -80,29 +80,29 @@ def _parameters(modules: Modules, root: Shape, named: Mapping[str, Tree], before
     }
 
 
-def _missing(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
+def _missing(path: Path, rule: Tree, bindings: Bindings) -> Iterator[tuple[Span, str]]:
     for node in nodes(rule):
-        found = sight.shape(node) if node.get("type") == "ref" else None
+        found = bindings.shape(node) if node.get("type") == "ref" else None
         if isinstance(found, str):
             yield place(path, node), found
     for node, function, operands in calls(rule):
         if function == ("object", "get") and len(operands) > 1:
-            shape, keys = sight.shape(operands[0]), operands[1]
+            shape, keys = bindings.shape(operands[0]), operands[1]
             for key in keys["value"] if keys.get("type") == "array" else [keys]:
-                shape = sight.below(shape, key) if isinstance(shape, Shape) else shape
+                shape = bindings.below(shape, key) if isinstance(shape, Shape) else shape
             if isinstance(shape, str):
                 yield place(path, node), shape
 
 
-def _lost(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[Span, str]]:
+def _lost(path: Path, rule: Tree, bindings: Bindings) -> Iterator[tuple[Span, str]]:
     """Report a denial whose own text reads a value that may be undefined, such as the id of an anonymous caller."""
     key = rule["head"].get("key")
     if name_of(rule) != "deny" or key is None or key.get("type") == "templatestring":
         return
     reasons = _reasons(rule, key)
-    whole, defined = _present(rule, sight, reasons)
+    whole, defined = _present(rule, bindings, reasons)
     for node in _outside_templates([key, *(expression["terms"][2] for expression in reasons)]):
-        shape = sight.shape(node) if node.get("type") == "ref" else None
+        shape = bindings.shape(node) if node.get("type") == "ref" else None
         if not isinstance(shape, Shape) or shape.path in defined or (shape.always_there and shape.path[:-1] in whole):
             continue
         text = ".".join(part for part in shape.path if part != "*")
@@ -128,12 +128,12 @@ def _reasons(rule: Tree, key: Tree) -> list[Tree]:
     ]
 
 
-def _present(rule: Tree, sight: Sight, reasons: list[Tree]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
+def _present(rule: Tree, bindings: Bindings, reasons: list[Tree]) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
     """Return the places that are objects wherever the body of a rule holds, and those that have any value."""
     whole, defined = set[tuple[str, ...]](), {("input",), ("input", "principal")}
     for expression in rule.get("body", ()):
         for node in () if expression.get("negated") or expression in reasons else nodes(expression.get("terms")):
-            shape = sight.shape(node) if node.get("type") == "ref" else None
+            shape = bindings.shape(node) if node.get("type") == "ref" else None
             if isinstance(shape, Shape):
                 whole |= {shape.path[:length] for length in range(2, len(shape.path))}
                 defined |= {shape.path[:length] for length in range(2, len(shape.path) + 1)}
@@ -153,8 +153,8 @@ def _outside_templates(tree: Any) -> Iterator[Tree]:
             yield from _outside_templates(value)
 
 
-def _attributes(path: Path, rule: Tree, sight: Sight) -> Iterator[tuple[str, Span]]:
+def _attributes(path: Path, rule: Tree, bindings: Bindings) -> Iterator[tuple[str, Span]]:
     for node in nodes(rule):
-        shape = sight.shape(node) if node.get("type") == "ref" else None
+        shape = bindings.shape(node) if node.get("type") == "ref" else None
         if isinstance(shape, Shape) and shape.path[:3] == ("input", "principal", "attributes") and len(shape.path) > 3:
             yield shape.path[3], place(path, node)

@@ -11,7 +11,7 @@ from policy.source.diagnostics import Findings, did_you_mean, quoted
 from translators.guardrails.checking import Tree, parsed
 from translators.guardrails.directory import CODE, PACKAGE
 from translators.guardrails.trees import imports, name_of, place, references, text_of
-from translators.law import LAW
+from translators.rego_folder import REGO
 
 Modules = Mapping[Path, Tree]
 
@@ -105,7 +105,7 @@ def _law_rules(package: str | None) -> frozenset[str]:
     """Return the names of the rules of a built-in package that guardrails may use; none for any other package."""
     if package not in _LAW_PACKAGES:
         return frozenset()
-    path = LAW / "ostiary" / package / f"{package}.rego"
+    path = REGO / "ostiary" / package / f"{package}.rego"
     (module,) = parsed({path: path.read_text(encoding="utf-8")}).values()
     return frozenset(name_of(rule) for rule in module["rules"])
 

@@ -12,7 +12,7 @@ from policy.routes import placeholder
 from policy.scopes import Names
 from policy.source.diagnostics import did_you_mean, quoted
 from policy.vocabulary import type_of_record
-from translators.law import LAW
+from translators.rego_folder import REGO
 
 Schema = dict[str, Any]
 Tree = dict[str, Any]
@@ -34,7 +34,7 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 def question_schema() -> Schema:
     """Return the schema of a question about one resource; guardrails never get the other forms of the schema."""
-    schema: Schema = json.loads((LAW / "schemas/input.json").read_text(encoding="utf-8"))
+    schema: Schema = json.loads((REGO / "schemas/input.json").read_text(encoding="utf-8"))
     for other in ("type", "types", "principals", "questions"):
         del schema["properties"][other]
     # The decision replaces `type` by each name of a type; a test of this member, which most types lack, never holds.

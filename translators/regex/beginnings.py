@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Final
 
 from translators.regex.codepoints import holds
-from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, LookBehind, Node, Repeat, Sequence
+from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Lookahead, Lookbehind, Node, Repeat, Sequence
 
 _STARTS: Final = (Anchor.START, Anchor.LINE_START)
 _ENDS: Final = (Anchor.END, Anchor.LINE_END, Anchor.FINISH)
@@ -38,13 +38,13 @@ def _after(node: Node, text: str, places: frozenset[int]) -> frozenset[int]:
             return _repeated(body, least, most, text, places)
         case Atomic(body):
             return _after(body, text, places)
-        case Look(body, negative):
+        case Lookahead(body, negative):
             return frozenset(place for place in places if _allows(body, negative, text, place))
         case At(anchor) if anchor in _STARTS:
             return places & {0, len(text)} if anchor is Anchor.LINE_START else places & {0}
         case At(anchor) if anchor in _ENDS:
             return places & {len(text)}
-        case At() | LookBehind():
+        case At() | Lookbehind():
             return places
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from translators.regex.classes import unicode_categories
 from translators.regex.codepoints import NOTHING, Ranges, complement, difference
 from translators.regex.refusal import Untranslatable
-from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, LookBehind, Node, Repeat, Sequence
+from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Lookahead, Lookbehind, Node, Repeat, Sequence
 from translators.regex.writer import MOST_STATES
 
 _HOLDS_BETWEEN_EQUALS: Final = {Anchor.UNICODE_BOUNDARY: False, Anchor.NOT_UNICODE_BOUNDARY: True}
@@ -111,7 +111,7 @@ def _boundaries(node: Node) -> Iterator[At]:
         case Sequence(parts) | Choice(parts):
             for part in parts:
                 yield from _boundaries(part)
-        case Repeat(body) | Atomic(body) | Look(body) | LookBehind(body):
+        case Repeat(body) | Atomic(body) | Lookahead(body) | Lookbehind(body):
             yield from _boundaries(body)
 
 
@@ -127,7 +127,7 @@ def _holds_more_than_characters(node: Node) -> bool:
             # An anchor in a round that may be empty holds at one place and not at another.
             return _holds_more_than_characters(body) or ((empty := _nothing(body)) is not None and bool(empty.items))
         case _:
-            return isinstance(node, Atomic | Look | LookBehind)
+            return isinstance(node, Atomic | Lookahead | Lookbehind)
 
 
 def _next(word: bool) -> Sequence:

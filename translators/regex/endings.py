@@ -19,9 +19,20 @@ from translators.regex.tails import (
     reaching,
     repeated,
 )
-from translators.regex.tree import Anchor, At, Atomic, Choice, Look, LookBehind, Node, Repeat, Sequence, cannot_fail
+from translators.regex.tree import (
+    Anchor,
+    At,
+    Atomic,
+    Choice,
+    Lookahead,
+    Lookbehind,
+    Node,
+    Repeat,
+    Sequence,
+    cannot_fail,
+)
 
-_LOOKS: Final = {Look: "look-ahead", LookBehind: "look-behind"}
+_LOOKS: Final = {Lookahead: "look-ahead", Lookbehind: "look-behind"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +73,19 @@ def settle(node: Node, rest: Rest, tails: Tails) -> Node:
             return Choice(tuple(_sequence(branch, rest, tails) for branch in branches))
         case Repeat(body, least, most, position):
             return Repeat(_sequence(body, _rounds(node, rest, tails), tails), least, most, position)
-        case Atomic() | Look() | LookBehind():
+        case Atomic() | Lookahead() | Lookbehind():
             return _sequence(_where_nothing_fails(node, rest), rest, tails)
         case _:
             raise AssertionError(node)
 
 
-def _where_nothing_fails(node: Atomic | Look | LookBehind, rest: Rest) -> Sequence:
+def _where_nothing_fails(node: Atomic | Lookahead | Lookbehind, rest: Rest) -> Sequence:
     """Return the body, for a place where nothing that follows can fail.
 
     There any match of an atomic part is as good as its first one, and look-ahead may consume.
     """
     construct = node.construct if isinstance(node, Atomic) else _LOOKS[type(node)]
-    if not rest.certain or isinstance(node, LookBehind) or (isinstance(node, Look) and node.negative):
+    if not rest.certain or isinstance(node, Lookbehind) or (isinstance(node, Lookahead) and node.negative):
         raise Untranslatable(construct, node.position)
     return node.body
 

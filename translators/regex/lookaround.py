@@ -9,8 +9,8 @@ from translators.regex.tree import (
     Anchor,
     At,
     Chars,
-    Look,
-    LookBehind,
+    Lookahead,
+    Lookbehind,
     Node,
     Repeat,
     Sequence,
@@ -45,7 +45,7 @@ def _without_endings(items: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[De
     """
     *front, end = items or (None,)
     demands: list[Demand] = []
-    while front and isinstance(behind := front[-1], LookBehind) and isinstance(end, At):
+    while front and isinstance(behind := front[-1], Lookbehind) and isinstance(end, At):
         rest, body = Sequence(tuple(front[:-1])), behind.body
         one_place = end.anchor is Anchor.END and not may_end_in_newline(rest) and not may_end_in_newline(body)
         if not fixed_width(body) or not (one_place or end.anchor is Anchor.FINISH):
@@ -58,7 +58,7 @@ def _without_endings(items: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[De
 
 def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[Node, ...], list[Demand]]:
     """Separate the items; `before` is what precedes them, of fixed width and without look-ahead."""
-    if not any(isinstance(item, Look) for item in items):
+    if not any(isinstance(item, Lookahead) for item in items):
         return items, []
     certain = _certain_after(items)
     kept: list[Node] = []
@@ -66,7 +66,7 @@ def _separate(items: tuple[Node, ...], before: tuple[Node, ...]) -> tuple[tuple[
     width: int | None = _width(before)
     for item, trailing in zip(items, certain, strict=True):
         # A positive one at the very end may consume instead.
-        if not isinstance(item, Look) or width is None or (trailing and not item.negative):
+        if not isinstance(item, Lookahead) or width is None or (trailing and not item.negative):
             kept.append(item)
             step = fixed_width(item)
             width = None if width is None or step is None else width + step
@@ -98,7 +98,7 @@ def _lead(preceding: tuple[Node, ...], width: int) -> tuple[Node, ...]:
 
     The pattern itself tests the same characters, so that only their number matters here.
     """
-    chars = [node for node in preceding if not isinstance(node, At | Look)]
+    chars = [node for node in preceding if not isinstance(node, At | Lookahead)]
     if all(isinstance(node, Chars) and only(node.ranges) is not None for node in chars):
         return tuple(chars)
     return (Repeat(Sequence((Chars(EVERYTHING),)), width, width, None),)

@@ -21,7 +21,7 @@ from translators.regex.classes import Item, members
 from translators.regex.codepoints import EVERYTHING, NOTHING, Ranges, complement
 from translators.regex.places import places
 from translators.regex.refusal import Untranslatable
-from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Look, LookBehind, Node, Repeat, Sequence
+from translators.regex.tree import Anchor, At, Atomic, Chars, Choice, Lookahead, Lookbehind, Node, Repeat, Sequence
 
 DEEPEST: Final = 200
 """Most groups within each other; OPA's engine allows 1,000, and Python's stack must bear it."""
@@ -167,8 +167,8 @@ class _Reader:
         body = Sequence(self.items(parsed, flags, depth))
         negative = name == "ASSERT_NOT"
         if direction < 0:
-            return LookBehind(body, negative, position)
-        return Chars(NOTHING) if negative and not body.items else Look(body, negative, position)
+            return Lookbehind(body, negative, position)
+        return Chars(NOTHING) if negative and not body.items else Lookahead(body, negative, position)
 
     def _place(self, construct: str) -> int | None:
         found = self.places.get(construct)

@@ -12,8 +12,8 @@ from translators.regex.tree import (
     Atomic,
     Chars,
     Choice,
-    Look,
-    LookBehind,
+    Lookahead,
+    Lookbehind,
     Node,
     Repeat,
     Sequence,
@@ -70,7 +70,7 @@ def _spelled_out(chars: list[str], left: list[Node], most: int, *, exact: bool) 
                     for branch in branches
                     for start in _spelled_out([*chars], [*left[:-1], *reversed(branch.items)], share, exact=exact)
                 ]
-            case Look() | LookBehind() | At(Anchor.BOUNDARY | Anchor.UNICODE_BOUNDARY):
+            case Lookahead() | Lookbehind() | At(Anchor.BOUNDARY | Anchor.UNICODE_BOUNDARY):
                 left.pop()
                 exact = False
             case Atomic(body):

@@ -21,8 +21,8 @@ from translators.regex.tree import (
     Atomic,
     Chars,
     Choice,
-    Look,
-    LookBehind,
+    Lookahead,
+    Lookbehind,
     Node,
     Repeat,
     Sequence,
@@ -113,10 +113,10 @@ class Tails:
                 return repeated(self.of(body), least, most)
             case Atomic(body):
                 return self.of(body)
-            case Look(body, negative):
+            case Lookahead(body, negative):
                 matching = reaching(self.of(body), EVERYWHERE)
                 return _filtered(EVERYWHERE & ~matching if negative else matching)
-            case LookBehind(body, negative):
+            case Lookbehind(body, negative):
                 # Used for the empty subject only, where nothing precedes.
                 return _STAY if negative is bool(fixed_width(body)) else _NOWHERE
 

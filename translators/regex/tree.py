@@ -71,7 +71,7 @@ class Atomic:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Lookahead:
     """A look-ahead."""
 
     body: Sequence
@@ -80,7 +80,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LookBehind:
+class Lookbehind:
     """A look-behind; its body is of fixed width."""
 
     body: Sequence
@@ -88,7 +88,7 @@ class LookBehind:
     position: int | None
 
 
-Node = Chars | At | Sequence | Choice | Repeat | Atomic | Look | LookBehind
+Node = Chars | At | Sequence | Choice | Repeat | Atomic | Lookahead | Lookbehind
 
 
 def cannot_fail(node: Node) -> bool:
@@ -111,7 +111,7 @@ def fixed_width(node: Node) -> int | None:
     match node:
         case Chars():
             return 1
-        case At() | Look() | LookBehind():
+        case At() | Lookahead() | Lookbehind():
             return 0
         case Sequence(items):
             widths = [fixed_width(item) for item in items]
@@ -133,7 +133,7 @@ def contains(node: Node, anchor: Anchor) -> bool:
             return found is anchor
         case Sequence(items) | Choice(items):
             return any(contains(item, anchor) for item in items if not isinstance(item, Chars))
-        case Repeat(body) | Atomic(body) | Look(body) | LookBehind(body):
+        case Repeat(body) | Atomic(body) | Lookahead(body) | Lookbehind(body):
             return contains(body, anchor)
         case Chars():
             return False

@@ -21,7 +21,7 @@ from server.api.conversations.body import ITEMS, MOST_BYTES, MOST_KEPT, PREFIXES
 from server.api.conversations.include import INCLUDABLE
 from server.api.conversations.stored_items import is_older, read_older, shown_item
 from server.authz.request_authorization import Gate
-from server.fairness.way_out import hold
+from server.fairness.outgoing import hold
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid
 from server.http.json_body import look_again, read_body

@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from server.api.files.blob_leases import LEASE_SECONDS, BlobLeases
-from server.api.files.departures import Departures
+from server.api.files.deletions import FileDeletions
 from server.authz.request_authorization import Gate
 from server.fairness.shares import NoRoom
 from server.quota.storage_limit import StorageExceeded, Stored
@@ -40,16 +40,16 @@ def is_file_id(text: str) -> bool:
 class FileStore:
     """`records` are the files as callers see them. Besides what they name, the methods raise what `records` raises.
 
-    `departures` are told of files that go.
+    `deletions` are told of files that go.
     """
 
     def __init__(
-        self, records: GuardedStore, claims: BlobLeases, blobs: Blobs, departures: Departures | None = None
+        self, records: GuardedStore, claims: BlobLeases, blobs: Blobs, deletions: FileDeletions | None = None
     ) -> None:
         self.records = records
         self._claims = claims
         self._blobs = blobs
-        self._departures = departures
+        self._deletions = deletions
 
     @asynccontextmanager
     async def uploading(self, identity: str, creation: Creation) -> AsyncIterator[Upload]:
@@ -70,13 +70,13 @@ class FileStore:
 
     async def delete(self, gate: Gate, identity: str) -> None:
         """Remove the file; raises NotFound, and AccessDenied where it may be read."""
-        departures, database = self._departures, self._claims.database
-        noting = () if departures is None else departures.beside(identity, database)
+        deletions, database = self._deletions, self._claims.database
+        noting = () if deletions is None else deletions.beside(identity, database)
         record = await self.records.delete(
             gate, identity, beside=lambda _: [self._claims.condemning(identity), *noting]
         )
-        if departures is not None:
-            await departures.after(identity, database)
+        if deletions is not None:
+            await deletions.after(identity, database)
         # The file is gone with its record; where the bytes can't go with it now, a sweeper removes them.
         with suppress(BlobsUnavailable, DatabaseUnavailable, NoRoom):
             await self._blobs.delete(record.id)

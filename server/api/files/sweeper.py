@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from server.api.files.blob_leases import BlobLeases
-from server.api.files.departures import Departures
+from server.api.files.deletions import FileDeletions
 from server.background.pauses import about
 from server.background.tasks import in_background
 from server.fairness.shares import NoRoom
@@ -35,11 +35,11 @@ class FileSweeper:
     """
 
     def __init__(
-        self, files: RecordTable, claims: BlobLeases, blobs: Blobs, departures: Departures | None = None
+        self, files: RecordTable, claims: BlobLeases, blobs: Blobs, deletions: FileDeletions | None = None
     ) -> None:
-        """`departures` are told of files that go."""
+        """`deletions` are told of files that go."""
         self._files = files
-        self._departures = departures
+        self._deletions = deletions
         self._claims = claims
         self._blobs = blobs
 
@@ -80,14 +80,14 @@ class FileSweeper:
     async def _end_expired(self) -> int:
         """Remove the records of expired files, and return how many; the same transactions condemn their blobs."""
         now = int(time.time())
-        expired, departures, database = await self._files.expired(now, _AT_ONCE), self._departures, self._files.database
+        expired, deletions, database = await self._files.expired(now, _AT_ONCE), self._deletions, self._files.database
         for identity in expired:
             removing = self._files.removing_expired(identity, now)
-            noting = () if departures is None else departures.beside(identity, database)
+            noting = () if deletions is None else deletions.beside(identity, database)
             with suppress(Overtaken):
                 await database.write(removing, self._claims.condemning(identity, at_once=True), *noting)
-                if departures is not None:
-                    await departures.after(identity, database)
+                if deletions is not None:
+                    await deletions.after(identity, database)
         return len(expired)
 
     async def _remove(self, key: str) -> None:

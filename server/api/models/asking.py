@@ -22,8 +22,8 @@ from server.api.models.routes import find_model, provider_gone
 from server.authn.stamps import Stamps
 from server.authz.request_authorization import Gate
 from server.fairness.caller import CURRENT, caller_of
+from server.fairness.outgoing import hold_in_all
 from server.fairness.places import leave_place
-from server.fairness.way_out import hold_in_all
 from server.http.disconnects import WhileConnected
 from server.http.errors import ApiError, invalid, provider_error
 from server.http.event_stream import Ending, EventStream

@@ -9,7 +9,7 @@ from typing import Final
 from server.api.vector_stores.links import Link, Status, link_id
 from server.api.vector_stores.store import VectorStores
 from server.authz.request_authorization import Gate
-from server.fairness.way_out import hold
+from server.fairness.outgoing import hold
 from server.http.pagination import ListQuery
 from server.storage.records.guarded import GuardedStore, NotFound
 from server.storage.records.record import Page, Record

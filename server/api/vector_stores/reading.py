@@ -20,7 +20,7 @@ from server.api.vector_stores.routes import FILE, STORE
 from server.api.vector_stores.search import Found, IndexOf, Search, Wanted
 from server.api.vector_stores.search_body import SEARCH
 from server.api.vector_stores.store import StoreExpired, VectorStores
-from server.fairness.way_out import hold
+from server.fairness.outgoing import hold
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid

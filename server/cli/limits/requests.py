@@ -72,7 +72,7 @@ BODIES: Final[Sequence[Limit]] = (
 LARGE_AND_SLOW: Final[Sequence[Limit]] = (
     Limit(
         "bytes of large bodies of one caller in each of many workers, which divide its share by their number",
-        "{reader.LEAST_COMING:bytes} at least",
+        "{reader.LEAST_INCOMING:bytes} at least",
         "429",
     ),
     Limit("a client that does not read its answer", "{protocol.STALL_SECONDS:seconds}", CLOSED),

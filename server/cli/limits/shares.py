@@ -14,7 +14,7 @@ from server.authz.decision_log import limits as log
 from server.authz.opa import room
 from server.cli.limits.row import Shared
 from server.fairness import places, threads
-from server.fairness.way_out import BEYOND, WAY_OUT
+from server.fairness.outgoing import OUTGOING, OVERDRAFTS
 from server.http.websocket import memory as socket_memory
 from server.http.websocket import shares as socket_shares
 from server.inference.attachments import SENT
@@ -39,14 +39,14 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(places.LATER),
     Shared(places.PIECES, "in one turn of the event loop"),
     Shared(reader.READS),
-    Shared(reader.COMING, unit="bytes"),
+    Shared(reader.INCOMING, unit="bytes"),
     Shared(CHATS, "unless `connections` says otherwise"),
     Shared(SENT),
     Shared(shields.CHECKS, "of each shield of the configuration, and of all registered ones of one provider"),
     Shared(answering.UNDER_WAY, unit="bytes"),
     Shared(socket_shares.SOCKETS),
     Shared(socket_shares.CHUNKS, "in one turn of the event loop"),
-    Shared(socket_shares.COMING_FRAMES, unit="bytes"),
+    Shared(socket_shares.INCOMING_FRAMES, unit="bytes"),
     Shared(socket_memory.REMEMBERED, unit="bytes"),
     Shared(batch_lines.LINES),
     Shared(response_rounds.UNDER_WAY),
@@ -78,6 +78,6 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(database.POSTGRES_CALLS, "PostgreSQL"),
     Shared(database.POSTGRES_LISTS, "PostgreSQL"),
     Shared(removal.STEPS),
-    Shared(WAY_OUT, unit="bytes"),
-    Shared(BEYOND),
+    Shared(OUTGOING, unit="bytes"),
+    Shared(OVERDRAFTS),
 )

@@ -26,13 +26,13 @@ def document_texts(package: Package, main: str) -> Iterator[str]:
 
 
 def _part_texts(package: Package, name: str) -> Iterator[str]:
-    story = _Story()
+    story = _TextCollector()
     for _ in read_xml(package.blocks(name), story.start, story.end, story.text):
         if text := story.flow.taken():
             yield text
 
 
-class _Story:
+class _TextCollector:
     """Collects the text of one part."""
 
     def __init__(self) -> None:

@@ -49,13 +49,13 @@ def _is_encrypted(package: Package) -> bool:
 
 
 def _part_texts(package: Package, name: str, *, sheets: bool) -> Iterator[str]:
-    story = _Story(sheets=sheets)
+    story = _TextCollector(sheets=sheets)
     for _ in read_xml(package.blocks(name), story.start, story.end, story.text):
         if text := story.flow.taken():
             yield text
 
 
-class _Story:
+class _TextCollector:
     """Collects the text of one part, all of which stands in paragraphs; with `sheets`, tables show their names."""
 
     def __init__(self, *, sheets: bool) -> None:

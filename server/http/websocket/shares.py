@@ -16,7 +16,7 @@ SOCKETS: Final = Share("WebSockets", 2048, 64, waiting=0, waiting_each=0, second
 CHUNKS: Final = Share("chunks of messages", 2, 1, waiting=4096, waiting_each=4096, seconds=300.0)
 """Chunks of what comes on WebSockets that are read in one turn of the event loop; each takes some milliseconds."""
 
-COMING_FRAMES: Final = Share("bytes of large messages", 256 * 1024 * 1024, 40 * 1024 * 1024, 0, 0, seconds=1.0)
+INCOMING_FRAMES: Final = Share("bytes of large messages", 256 * 1024 * 1024, 40 * 1024 * 1024, 0, 0, seconds=1.0)
 """Bytes of large messages that are coming in on WebSockets."""
 
 
@@ -25,7 +25,7 @@ class SocketShares:
 
     def __init__(self) -> None:
         self.sockets = FairShares(SOCKETS)
-        self.coming = FairShares(COMING_FRAMES)
+        self.coming = FairShares(INCOMING_FRAMES)
         self.chunks = Pieces(CHUNKS)
         self.remembered = FairShares(REMEMBERED)
 

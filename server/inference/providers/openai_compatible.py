@@ -34,9 +34,15 @@ from server.inference.providers.credentials import Credentials, KeyInHeader
 from server.inference.providers.dialects import OPENAI, Dialect
 from server.inference.providers.http_provider import USUAL_LIMITS, HttpProvider, Limits
 from server.inference.providers.keys import FixedKey
-from server.inference.providers.refusals import Told as ToldRefusal
-from server.inference.providers.refusals import broken, not_served, refusal_in_answer, refusal_of, told_by
-from server.inference.providers.relayed_stream import RelayedStream, Told, gone
+from server.inference.providers.refusals import (
+    ProviderError,
+    broken,
+    not_served,
+    refusal_in_answer,
+    refusal_of,
+    told_by,
+)
+from server.inference.providers.relayed_stream import RelayedStream, WholeStream, gone
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
 from server.inference.providers.spliced_body import SplicedBody
 from server.inference.providers.vector_answers import VectorRoom
@@ -211,7 +217,7 @@ class OpenAICompatible(HttpProvider):
             raise refusal_in_answer(self._provider_id, told.document, begun=False) from None
         except NotAnAnswer as wrong:
             raise broken(self._provider_id, str(wrong) or "answered with something other than a stream") from None
-        return Told(events)
+        return WholeStream(events)
 
     async def _post(self, request: ChatRequest) -> aiohttp.ClientResponse:
         """Return the provider's accepting answer, with its body not yet read."""
@@ -231,14 +237,14 @@ class OpenAICompatible(HttpProvider):
             raise not_served(self._provider_id, request.task)
         raise self._refusal(response, told)
 
-    async def _told(self, response: aiohttp.ClientResponse) -> ToldRefusal:
+    async def _told(self, response: aiohttp.ClientResponse) -> ProviderError:
         """Return what a refusing answer tells."""
         try:
             return told_by(b"".join(await self._read(response, _MAX_REFUSAL)))
         finally:
             cut(response)
 
-    def _refusal(self, response: aiohttp.ClientResponse, told: ToldRefusal) -> ProviderFailed:
+    def _refusal(self, response: aiohttp.ClientResponse, told: ProviderError) -> ProviderFailed:
         """Return the failure that a refusal means."""
         return refusal_of(self._provider_id, response.status, response.headers, told)
 

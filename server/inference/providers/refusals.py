@@ -48,7 +48,7 @@ _ODD: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ProviderError:
     """An error as a provider tells it: codes and places that are known, and words for the log alone."""
 
     code: str | None = None
@@ -78,7 +78,7 @@ def provider_refusal(provider_id: str, status: int, headers: Mapping[str, str], 
     return refusal_of(provider_id, status, headers, told_by(body))
 
 
-def refusal_of(provider_id: str, status: int, headers: Mapping[str, str], told: Told) -> ProviderFailed:
+def refusal_of(provider_id: str, status: int, headers: Mapping[str, str], told: ProviderError) -> ProviderFailed:
     """Return the failure for a refusal with this status."""
     wait = seconds_to_wait(headers, told.error)
     if status in _REQUEST_AT_FAULT or (status in _MAY_OVERFLOW and told.code == "context_length_exceeded"):
@@ -133,7 +133,7 @@ def not_served(provider_id: str, task: Task) -> ProviderFailed:
     return ProviderFailed(Fault.REQUEST, sentence, code="invalid_value", param="model", kind=Kind.STATUS)
 
 
-def _invalid(provider_id: str, told: Told) -> ProviderFailed:
+def _invalid(provider_id: str, told: ProviderError) -> ProviderFailed:
     sentence = f"the provider `{provider_id}` refused the request as invalid"
     if told.code == "context_length_exceeded":
         # Clients look for these words.
@@ -149,7 +149,7 @@ def _invalid(provider_id: str, told: Told) -> ProviderFailed:
     )
 
 
-def _busy(provider_id: str, told: Told, wait: float | None) -> ProviderFailed:
+def _busy(provider_id: str, told: ProviderError, wait: float | None) -> ProviderFailed:
     return ProviderFailed(
         Fault.BUSY,
         f"the provider `{provider_id}` takes no more requests now",
@@ -161,25 +161,25 @@ def _busy(provider_id: str, told: Told, wait: float | None) -> ProviderFailed:
     )
 
 
-def told_by(body: bytes) -> Told:
+def told_by(body: bytes) -> ProviderError:
     """Return what the body of a refusal tells; nothing if it can't be read."""
     try:
         document = loads(body)
     except (ValueError, RecursionError):
-        return Told()
+        return ProviderError()
     # Gemini puts its error into a list.
     if type(document) is list and len(document) == 1:
         [document] = document
-    return told_in(document) if type(document) is dict else Told()
+    return told_in(document) if type(document) is dict else ProviderError()
 
 
-def told_in(document: Mapping[str, Any]) -> Told:
+def told_in(document: Mapping[str, Any]) -> ProviderError:
     """Return what a document tells of an error."""
     error: Any = document.get("error", document)
     if type(error) is str:
         error = {"message": error}
     if type(error) is not dict:
-        return Told()
+        return ProviderError()
     code, param, message, kind = error.get("code"), error.get("param"), error.get("message"), error.get("type")
     words = message if type(message) is str else _details(document.get("detail"))
     numbers = (code, error.get("status"), error.get("status_code"), document.get("status_code"))
@@ -189,7 +189,7 @@ def told_in(document: Mapping[str, Any]) -> Told:
     # Few providers send the code for it.
     if tells_of_overflow(words) and told not in _BUSY_CODES:
         told = "context_length_exceeded"
-    return Told(
+    return ProviderError(
         told,
         param if type(param) is str and _PARAM.fullmatch(param) else None,
         next((number for number in map(_status, numbers) if number is not None), None),

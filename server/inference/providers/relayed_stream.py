@@ -158,7 +158,7 @@ class RelayedStream:
                     pass
 
 
-class Told:
+class WholeStream:
     """A stream that is known from its beginning to its end."""
 
     def __init__(self, events: Iterable[bytes]) -> None:

@@ -7,8 +7,8 @@ from typing import Final
 
 import aiohttp
 
+from server.fairness.outgoing import UNCOUNTED, hold_in_all
 from server.fairness.shares import NoRoom
-from server.fairness.way_out import UNCOUNTED, hold_in_all
 
 READ_AHEAD: Final = 64 * 1024
 """Bytes that are read, or unpacked, at once."""

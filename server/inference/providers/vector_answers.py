@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
+from server.fairness.outgoing import keep_until_sent
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
 from server.fairness.threads import in_thread, shares
-from server.fairness.way_out import keep_until_sent
 from server.inference.answers.model_name import SMALL
 from server.inference.answers.plain import NotAnAnswer, ToldError
 from server.inference.answers.vectors import BadVectors, OtherDimensions, vectors_answer

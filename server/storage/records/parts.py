@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 from policy.vocabulary import Principal
-from server.fairness.way_out import hold
+from server.fairness.outgoing import hold
 from server.storage.database.database import Step, Value
 from server.storage.records.body import Body
 from server.storage.records.body_columns import INLINE, body_columns

@@ -9,7 +9,7 @@ from typing import Final
 from policy.vocabulary import Action
 from server.authz.pep import Listing
 from server.authz.request_authorization import Gate
-from server.fairness.way_out import hold
+from server.fairness.outgoing import hold
 from server.storage.records.kind import RecordKind
 from server.storage.records.list_steps import LARGEST_WINDOW, MOST_ASKED, ListSteps, ListTooLong
 from server.storage.records.record import Page, Record

@@ -174,13 +174,13 @@ class FaissIndex:
 
     async def _read(self, work: Callable[..., T], *given: Any) -> T:
         """Return what `work` returns in a thread for searches; raises IndexUnavailable for an error of the file."""
-        with _told():
+        with _as_unavailable():
             return await asyncio.get_running_loop().run_in_executor(self._searching, lambda: work(*given))
 
     async def _change(self, work: Callable[..., T], *given: Any) -> T:
         """Return what `work` returns in the thread for changes, and note whether the disk takes them."""
         try:
-            with _told():
+            with _as_unavailable():
                 done = await asyncio.get_running_loop().run_in_executor(self._changing, lambda: work(*given))
         except IndexUnavailable as fault:
             self._full = self._full or str(fault) == FULL
@@ -206,7 +206,7 @@ class FaissIndex:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_unavailable() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:

@@ -14,7 +14,7 @@ from server.fairness.caller import CURRENT, SERVER
 from server.storage.vectors import memory
 from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.lance_place import Files, Place
-from server.storage.vectors.rows import NOBODYS, filler
+from server.storage.vectors.rows import UNUSED_PART, filler
 
 COMMITS: Final = 20
 """Changes of a store after which one process looks whether its table needs upkeep."""
@@ -124,7 +124,7 @@ async def rewritten(place: Place, key: str, table: Table, *, leftovers: bool) ->
     if (await optimize()).deletions:
         # LanceDB leaves a file alone that has few deleted rows, unless it merges it with another small one. It merges
         # only files that the same indexes cover, and so the second time.
-        await rows.delete(f"part = {NOBODYS}")
+        await rows.delete(f"part = {UNUSED_PART}")
         await rows.add(filler(table.dimensions))
         await optimize()
         if (await optimize()).deletions:

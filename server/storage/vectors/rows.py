@@ -21,7 +21,7 @@ Placed: TypeAlias = tuple[int, Chunk]
 DESCRIPTORS: Final = Path("/proc/self/fd")
 """The directory in which a process finds its open files, where the system has one."""
 
-NOBODYS: Final = -1
+UNUSED_PART: Final = -1
 """The number of a part that no search names."""
 
 
@@ -45,7 +45,8 @@ def filler(dimensions: int) -> Any:
     """Return one row of no part."""
     import pyarrow as pa
 
-    empty = {"part": [NOBODYS], "ordinal": [0], "id": [""], "extra": [""], "text": [""], "vector": [[0.0] * dimensions]}
+    texts = {"id": [""], "extra": [""], "text": [""]}
+    empty = {"part": [UNUSED_PART], "ordinal": [0], **texts, "vector": [[0.0] * dimensions]}
     return pa.table(empty, schema=schema(dimensions))
 
 

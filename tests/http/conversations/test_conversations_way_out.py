@@ -16,7 +16,7 @@ import pytest
 
 from server.api.conversations import items
 from server.api.conversations.body import MOST_BYTES, MOST_VALUES
-from server.fairness.way_out import WAY_OUT
+from server.fairness.outgoing import OUTGOING
 from server.storage.records import permitted
 from tests.support.callers import ALICE, BOB
 from tests.support.conversations_server import CONVERSATIONS, Talking, said, talking
@@ -200,7 +200,7 @@ def test_readers_that_do_not_read_fill_their_callers_share_alone(talk: Talking) 
     stalled = [stalled_reader(talk, f"/{conversation}/items?limit=100") for _ in range(READERS)]
     try:
         time.sleep(3)
-        assert resident() - before < 2 * WAY_OUT.each + READERS * 256 * 1024
+        assert resident() - before < 2 * OUTGOING.each + READERS * 256 * 1024
         started = time.monotonic()
         assert talk.get(f"/{other}/items/{item}", BOB).status == 200
         assert time.monotonic() - started < 2  # those that wait do so for ten seconds

@@ -149,7 +149,7 @@ async def nobody(message: Message) -> None:
 
 def test_bodies_that_never_end_crowd_out_no_small_one_and_no_other_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     coming = Share("bytes of large bodies", 8 * LARGE, 2 * LARGE, 0, 0, seconds=1.0)
-    monkeypatch.setattr("server.json_input.reader.COMING", coming)
+    monkeypatch.setattr("server.json_input.reader.INCOMING", coming)
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n"
     large = padded(LARGE)
     with serving(house(authenticator=ByToken())) as running, ExitStack() as unfinished:

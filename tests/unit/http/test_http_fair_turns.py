@@ -9,9 +9,9 @@ from functools import wraps
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.fairness.outgoing import UNCOUNTED, hold
 from server.fairness.places import PIECES, WORK, Place, Room
 from server.fairness.shares import NoRoom, Share, Turn
-from server.fairness.way_out import UNCOUNTED, hold
 from server.http.answer_room import AnswerRoom
 from server.http.fair_turns import FairTurns, RequestTurn
 from server.http.request_ids import RequestIds

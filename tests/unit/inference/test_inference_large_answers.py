@@ -10,8 +10,8 @@ from json import dumps, loads
 
 import pytest
 
+from server.fairness.outgoing import UNCOUNTED, OutgoingAnswers
 from server.fairness.shares import NoRoom, Share
-from server.fairness.way_out import UNCOUNTED, WayOut
 from server.inference.provider import ChatRequest, ProviderFailed
 from server.inference.providers.openai_compatible import MAX_ANSWER, OpenAICompatible
 from server.inference.providers.response_body import ROOM_STEP
@@ -48,8 +48,8 @@ async def provider(server: Scripted) -> AsyncIterator[OpenAICompatible]:
         await made.close()
 
 
-def way_out(size: int) -> WayOut:
-    return WayOut(Share("bytes of answers", size, size, waiting=8, waiting_each=8, seconds=0.05))
+def outgoing(size: int) -> OutgoingAnswers:
+    return OutgoingAnswers(Share("bytes of answers", size, size, waiting=8, waiting_each=8, seconds=0.05))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_an_answer_holds_room_once_until_it_is_sent(server: Scripted, length: in
     server.play(sends(LARGE, length))
 
     async def run() -> None:
-        room = way_out(8 * ROOM_STEP)
+        room = outgoing(8 * ROOM_STEP)
         async with provider(server) as made:
             with room.answer():
                 pieces = await made.complete(ASKED)
@@ -74,7 +74,7 @@ def test_an_answer_without_room_is_not_read_and_is_spent(server: Scripted) -> No
     server.play(sends(LARGE, len(LARGE)))
 
     async def run() -> None:
-        room = way_out(len(LARGE))
+        room = outgoing(len(LARGE))
         other = await room.shares.take(1)
         async with provider(server) as made:
             with room.answer(), pytest.raises(NoRoom) as refused:

@@ -7,7 +7,7 @@ from json import dumps
 
 import pytest
 
-from server.fairness.way_out import WayOut
+from server.fairness.outgoing import OutgoingAnswers
 from server.inference.provider import ChatRequest, ProviderFailed, Task, Wanted
 from server.inference.providers import vector_answers
 from server.inference.providers.echo_vectors import EchoVectors
@@ -43,7 +43,7 @@ def test_a_large_answer_holds_room_until_it_is_sent(length: int | None) -> None:
     async def run() -> None:
         room = VectorRoom()
         assert len(LARGE) > FREE
-        with WayOut().answer():
+        with OutgoingAnswers().answer():
             await room.answer("p", request(), Body(LARGE).more, length)
             # A packed answer is longer than its head says.
             assert room.room.used == (length if length == len(LARGE) else MOST_ANSWER)
@@ -56,7 +56,7 @@ def test_a_large_answer_holds_room_until_it_is_sent(length: int | None) -> None:
 def test_an_answer_that_is_wrong_or_not_waited_for_gives_its_room_back() -> None:
     async def run() -> None:
         room = VectorRoom()
-        with WayOut().answer():
+        with OutgoingAnswers().answer():
             with pytest.raises(ProviderFailed):
                 await room.answer("p", request(COUNT + 1), Body(LARGE).more, None)
             task = asyncio.ensure_future(room.answer("p", request(), Body(LARGE).more, None))
@@ -76,7 +76,7 @@ def test_an_answer_is_not_read_beyond_the_bound(monkeypatch: pytest.MonkeyPatch)
 
     async def run() -> None:
         room, body = VectorRoom(), Body(b" " * (4 * FREE))
-        with WayOut().answer():
+        with OutgoingAnswers().answer():
             with pytest.raises(ProviderFailed, match=f"more than {2 * FREE} bytes"):
                 await room.answer("p", request(), body.more, None)
             assert body.place <= 2 * FREE + 65536
@@ -89,7 +89,7 @@ def test_a_small_answer_takes_none() -> None:
     async def run() -> None:
         room = VectorRoom()
         body = Body(dumps({"data": [{"embedding": VECTOR} for _ in range(9)]}).encode())
-        with WayOut().answer():
+        with OutgoingAnswers().answer():
             await room.answer("p", request(9), body.more, None)
             assert (room.room.used, room.turns.used) == (0, 0)
 
@@ -115,7 +115,7 @@ def test_large_embeddings_of_the_echo_hold_room_too() -> None:
         room, reader = VectorRoom(), Reader()
         payload = dumps({"model": "v", "input": ["a"] * COUNT}).encode()
         asked = ChatRequest("p/v", payload, task=Task.EMBEDDING, wanted=Wanted(COUNT, full=2000))
-        with WayOut().answer():
+        with OutgoingAnswers().answer():
             pieces = await EchoVectors(reader, room).complete(asked)
             assert sum(map(len, pieces)) <= room.room.used
             assert room.turns.used == 0

@@ -19,7 +19,7 @@ import uvloop
 from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom, Share
 from server.json_input import reader, worker
-from server.json_input.reader import COMING, LARGE, READS, Reader
+from server.json_input.reader import INCOMING, LARGE, READS, Reader
 from server.json_input.strict import InvalidJson, Why, parse_json
 from tests.support import body_checks
 
@@ -239,7 +239,7 @@ def test_many_bodies_at_once_are_each_answered_for_themselves() -> None:
 def test_workers_divide_the_bytes_that_a_caller_has_on_their_way(workers: int, each: float) -> None:
     share = Reader(workers).room.shares.share
     assert share.each == pytest.approx(each * 1024 * 1024, rel=0.001)
-    assert share.capacity == COMING.capacity
+    assert share.capacity == INCOMING.capacity
 
 
 def test_a_killed_server_leaves_no_reading_process_behind() -> None:

@@ -22,8 +22,8 @@ from server.authz.pdp import PolicyDecisionPoint
 from server.authz.pep import PolicyEnforcementPoint, RequestContext
 from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
+from server.fairness.outgoing import UNCOUNTED, OutgoingAnswers
 from server.fairness.shares import FairShares
-from server.fairness.way_out import UNCOUNTED, WayOut
 from server.http.errors import ClientGone
 from server.http.pagination import list_query, page_of
 from server.http.request_state import RequestState
@@ -310,12 +310,12 @@ def test_who_is_always_overtaken_is_told_so(run: Callable[[Work], None], monkeyp
             object.__setattr__(record, "version", stale.version)
             return record
 
-        way_out = WayOut()
-        with pytest.raises(Contended), way_out.answer():
+        outgoing = OutgoingAnswers()
+        with pytest.raises(Contended), outgoing.answer():
             try:
                 await world.things.update(world.gate(), "a", overtaken)
             finally:
-                assert way_out.shares.used == size  # however often it is read
+                assert outgoing.shares.used == size  # however often it is read
         assert tries == guarded._TRIES
 
     run(work)

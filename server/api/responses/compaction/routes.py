@@ -19,8 +19,8 @@ from server.api.responses.state import item_id
 from server.api.responses.store import digits_of, new_response_id
 from server.api.responses.unsealing import LIFETIME, asked_items, sealing_caller
 from server.authn.seals import Seals
+from server.fairness.outgoing import hold_in_all
 from server.fairness.places import leave_place
-from server.fairness.way_out import hold_in_all
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import provider_error

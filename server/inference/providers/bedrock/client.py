@@ -23,13 +23,13 @@ from server.inference.providers.bedrock.answers import ConverseEvents, completio
 from server.inference.providers.bedrock.converse import Converse
 from server.inference.providers.bedrock.frames import BrokenFrame, Frames
 from server.inference.providers.bedrock.guardrail import Guardrail
-from server.inference.providers.bedrock.plan import Speech, chat_question, converse_in, plan_chat
+from server.inference.providers.bedrock.plan import ChatApi, chat_question, converse_in, plan_chat
 from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
 from server.inference.providers.dialects import STORING
 from server.inference.providers.http_provider import Limits
 from server.inference.providers.openai_compatible import OpenAICompatible
-from server.inference.providers.refusals import Told, broken, refusal_of
+from server.inference.providers.refusals import ProviderError, broken, refusal_of
 from server.inference.providers.response_body import BrokenCoding, ResponseBody, UnknownCoding
 from server.json_input.body_parser import BodyCheck
 from server.json_input.reader import Reader
@@ -70,7 +70,7 @@ class Bedrock(OpenAICompatible):
         tls: ssl.SSLContext | None = None,
         *,
         reader: Reader,
-        speech: Speech = Speech.AUTO,
+        chat_api: ChatApi = ChatApi.AUTO,
         limits: Limits,
         guardrail: Guardrail | None = None,
     ) -> None:
@@ -79,7 +79,7 @@ class Bedrock(OpenAICompatible):
         self.total_seconds = limits.total
         self._endpoint = endpoint
         self._reader = reader
-        self._speech = speech
+        self._chat_api = chat_api
         self._guardrail = guardrail
         self._conversing: WeakKeyDictionary[aiohttp.ClientResponse, Converse] = WeakKeyDictionary()
 
@@ -108,7 +108,7 @@ class Bedrock(OpenAICompatible):
             raise self._refused(fault) from None
 
     async def _sent(self, url: URL, payload: bytes, attached: Attachments | None = None) -> aiohttp.ClientResponse:
-        plan = await self.look(chat_question(payload, self._speech, self._guardrail), plan_chat)
+        plan = await self.look(chat_question(payload, self._chat_api, self._guardrail), plan_chat)
         converse = converse_in(plan)
         if converse is None:
             return await super()._sent(url, payload, attached)
@@ -130,7 +130,7 @@ class Bedrock(OpenAICompatible):
         except UnknownCoding:
             raise broken(self._provider_id, "answered in a coding that was not asked for") from None
 
-    def _refusal(self, response: aiohttp.ClientResponse, told: Told) -> ProviderFailed:
+    def _refusal(self, response: aiohttp.ClientResponse, told: ProviderError) -> ProviderFailed:
         # Where a proxy drops the header, the body tells the same.
         kind = response.headers.get("x-amzn-errortype") or str((told.error or {}).get("__type", ""))
         if _THROTTLED.search(kind):

@@ -23,7 +23,7 @@ _WITH_OPENAI: Final = re.compile(r"(?:[a-z]{2,6}\.)?openai\.")
 """Models of the OpenAI endpoint, with or without the prefix of an inference profile (`us.`)."""
 
 
-class Speech(StrEnum):
+class ChatApi(StrEnum):
     """The API that is used: one of the two, or the one that fits the model."""
 
     AUTO = "auto"
@@ -32,12 +32,12 @@ class Speech(StrEnum):
 
     def is_converse(self, model: str) -> bool:
         """Return whether a model is asked through the Converse API."""
-        return self is Speech.CONVERSE or (self is Speech.AUTO and _WITH_OPENAI.match(model) is None)
+        return self is ChatApi.CONVERSE or (self is ChatApi.AUTO and _WITH_OPENAI.match(model) is None)
 
 
-def chat_question(payload: bytes, speech: Speech, guardrail: Guardrail | None) -> bytes:
+def chat_question(payload: bytes, chat_api: ChatApi, guardrail: Guardrail | None) -> bytes:
     """Return what `plan_chat` reads: the body of a chat or a completion, and the settings of the provider."""
-    settings = {"speech": speech, "guardrail": None if guardrail is None else asdict(guardrail)}
+    settings = {"chat_api": chat_api, "guardrail": None if guardrail is None else asdict(guardrail)}
     return b'{"settings":%b,"body":%b}' % (dumps(settings).encode(), payload)
 
 
@@ -51,7 +51,7 @@ def plan_chat(document: Document) -> Json:
     head = {"model": model, "streams": body.get("stream") is True}
     guard = None if guardrail is None else Guardrail(**guardrail)
     try:
-        if not is_text and guard is None and not Speech(settings["speech"]).is_converse(model):
+        if not is_text and guard is None and not ChatApi(settings["chat_api"]).is_converse(model):
             check_no_files(body["messages"])
             return head
         converse = converse_of(chat_of(body) if is_text else body, guard, is_text=is_text)

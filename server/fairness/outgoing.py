@@ -9,7 +9,7 @@ from typing import Final
 
 from server.fairness.shares import FairShares, Share, Turn
 
-WAY_OUT: Final = Share(
+OUTGOING: Final = Share(
     "bytes of answers on their way out",
     capacity=256 * 1024 * 1024,
     each=32 * 1024 * 1024,
@@ -19,7 +19,7 @@ WAY_OUT: Final = Share(
 )
 """Bytes of large answers that a process holds until their readers have them."""
 
-BEYOND: Final = Share(
+OVERDRAFTS: Final = Share(
     "answers that need more room on their way out", capacity=8, each=1, waiting=1024, waiting_each=128, seconds=10.0
 )
 """Requests that hold room, need more, and find none. They would wait for each other, so one of a caller at a time goes
@@ -32,13 +32,13 @@ UNCOUNTED: Final = 64 * 1024
 class _Answer(AbstractContextManager[None]):
     """The answer to one request, and the room that it holds."""
 
-    __slots__ = ("_is_beyond", "_kept", "_room", "_token", "_turns", "size")
+    __slots__ = ("_kept", "_overdraws", "_room", "_token", "_turns", "size")
 
-    def __init__(self, room: WayOut) -> None:
+    def __init__(self, room: OutgoingAnswers) -> None:
         self._room = room
         self._turns: list[Turn] = []
         self._kept: list[Turn] = []
-        self._is_beyond = False
+        self._overdraws = False
         self.size = 0
 
     async def hold(self, size: int) -> None:
@@ -48,9 +48,9 @@ class _Answer(AbstractContextManager[None]):
             turns.append(await room.shares.take(size))
         elif (more := room.shares.take_now(size)) is not None:
             turns.append(more)
-        elif not self._is_beyond:
-            turns.append(await room.beyond.take())
-            self._is_beyond = True
+        elif not self._overdraws:
+            turns.append(await room.overdrafts.take())
+            self._overdraws = True
         self.size += size
 
     def keep(self, turn: Turn) -> None:
@@ -72,12 +72,12 @@ class _Answer(AbstractContextManager[None]):
 _ANSWER: Final[ContextVar[_Answer | None]] = ContextVar("answer", default=None)
 
 
-class WayOut:
+class OutgoingAnswers:
     """The room of one event loop."""
 
-    def __init__(self, share: Share = WAY_OUT, beyond: Share = BEYOND) -> None:
+    def __init__(self, share: Share = OUTGOING, overdrafts: Share = OVERDRAFTS) -> None:
         self.shares = FairShares(share)
-        self.beyond = FairShares(beyond)
+        self.overdrafts = FairShares(overdrafts)
 
     def answer(self) -> AbstractContextManager[None]:
         """Enter the time of one request, at whose end the room that it took is given back."""

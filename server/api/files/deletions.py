@@ -9,7 +9,7 @@ from server.fairness.shares import NoRoom
 from server.storage.database.database import Database, DatabaseUnavailable, Step
 
 
-class Departures:
+class FileDeletions:
     """Notes files that go in a database: in the transaction in which they go where it is theirs, else right after.
 
     `wake` is called once that is done.

@@ -12,7 +12,7 @@ from translators.guardrails.shapes import Schema, Shape
 from translators.guardrails.trees import nodes, reference, text_of
 
 
-class Sight:
+class Bindings:
     """The variables of a rule that stand for a part of the question or for a literal, such as a name in `named`."""
 
     def __init__(

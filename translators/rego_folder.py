@@ -5,5 +5,5 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-LAW: Final = Path(__file__).parent.parent / "rego"
+REGO: Final = Path(__file__).parent.parent / "rego"
 """Beside this package, in a checkout and in an installation alike."""
