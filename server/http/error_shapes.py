@@ -14,6 +14,9 @@ from server.http.errors import ApiError
 from server.http.request_state import state_of
 
 _MESSAGES: Final = "/v1/messages"
+_MODELS: Final = "/v1/models"
+_READING: Final = ("GET", "HEAD")
+_VERSION: Final = b"anthropic-version"
 
 _KINDS: Final[Mapping[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
@@ -26,14 +29,20 @@ _KINDS: Final[Mapping[int, str]] = {
 """Anthropic's names of errors; others are `invalid_request_error` below 500, and `api_error` from there."""
 
 
-def is_anthropics(path: str) -> bool:
-    """Return whether clients of Anthropic's call this path, and no others."""
-    return path.rstrip("/") == _MESSAGES or path.startswith(f"{_MESSAGES}/")
+def is_anthropics(scope: Scope) -> bool:
+    """Return whether a client of Anthropic's makes a request: at a path that no other calls, or as one that asks for
+    models and says its version.
+    """
+    path: str = scope["path"]
+    if path.rstrip("/") == _MESSAGES or path.startswith(f"{_MESSAGES}/"):
+        return True
+    is_of_models = path.rstrip("/") == _MODELS or path.startswith(f"{_MODELS}/")
+    return is_of_models and scope["method"] in _READING and any(name == _VERSION for name, _ in scope["headers"])
 
 
 def error_response(error: ApiError, scope: Scope) -> Response:
     """Return the whole answer to a request, in the form that clients of its path read."""
-    if not is_anthropics(scope["path"]):
+    if not is_anthropics(scope):
         return error.response()
     body = anthropic_body(error, state_of(scope).request_id)
     return Response(body, error.status, error.headers, "application/json")

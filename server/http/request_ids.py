@@ -69,7 +69,7 @@ def _headers(call: RequestState, scope: Scope, own: Sequence[tuple[bytes, bytes]
         (b"openai-processing-ms", str(milliseconds).encode()),
         *_ALWAYS,
     ]
-    if is_anthropics(scope["path"]):
+    if is_anthropics(scope):
         headers.append((b"request-id", call.request_id.encode()))
     for name, _ in own:
         if name == b"cache-control":

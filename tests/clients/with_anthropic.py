@@ -68,6 +68,14 @@ def tokens() -> None:
     assert alice.messages.count_tokens(model=ECHO, messages=said("one two three")).input_tokens == 3
 
 
+def models() -> None:
+    every = [*alice.models.list(limit=1)]
+    assert {ECHO, CHAT} <= {model.id for model in every} and len({model.id for model in every}) == len(every)
+    assert every == with_token.models.list().data
+    assert alice.models.retrieve(ECHO).created_at.tzinfo is not None
+    fails(anthropic.NotFoundError, lambda: alice.models.retrieve("none"))
+
+
 def errors() -> None:
     fails(anthropic.NotFoundError, lambda: alice.messages.create(model="none", max_tokens=9, messages=said("a")))
     fails(anthropic.BadRequestError, lambda: alice.messages.create(model=ECHO, max_tokens=0, messages=said("a")))
@@ -86,4 +94,4 @@ async def asynchronous() -> None:
     assert [answer.content[0].text for answer in answers] == [f"echo: {n}" for n in range(5)]
 
 
-run(message, stream, tools, tokens, errors, asynchronous)
+run(message, stream, tools, tokens, models, errors, asynchronous)

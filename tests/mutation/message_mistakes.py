@@ -14,7 +14,7 @@ MESSAGE_MISTAKES = (
     Mistake(
         "a key is taken on every route",
         CREDENTIALS,
-        'return api_key(scope["headers"]) if token is None and is_anthropics(scope["path"]) else token',
+        'return api_key(scope["headers"]) if token is None and is_anthropics(scope) else token',
         'return api_key(scope["headers"]) if token is None else token',
     ),
     Mistake(
@@ -26,8 +26,20 @@ MESSAGE_MISTAKES = (
     Mistake(
         "errors of messages are OpenAI's",
         "server/http/error_shapes.py",
-        'if not is_anthropics(scope["path"]):',
-        'if is_anthropics(scope["path"]):',
+        "if not is_anthropics(scope):",
+        "if is_anthropics(scope):",
+    ),
+    Mistake(
+        "a key is a credential of every request for models",
+        "server/http/error_shapes.py",
+        'scope["method"] in _READING and any(name == _VERSION for name, _ in scope["headers"])',
+        'bool(scope["method"])',
+    ),
+    Mistake(
+        "pages of models go one way for Anthropic's clients",
+        "server/api/models/anthropic_form.py",
+        "from_end=before is not None and after is None",
+        "from_end=False",
     ),
     Mistake(
         "results of tools come behind what the user says",

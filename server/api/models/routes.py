@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from policy.vocabulary import Action
+from server.api.models.anthropic_form import anthropic_model, frame_of, part_of
 from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
-from server.api.models.pages import Part
+from server.api.models.pages import ModelPage, Part
 from server.authz.request_authorization import Gate
 from server.http.api_route import ApiRoute, AskingRoute
+from server.http.error_shapes import is_anthropics
 from server.http.errors import ApiError, model_not_found
 from server.http.pagination import list_of, list_query
 from server.http.request_state import gate_of
@@ -33,6 +35,7 @@ class Models:
 
     def __init__(self, catalogue: Catalogue, created: int) -> None:
         self._catalogue = catalogue
+        self._created = created
         # Nothing that is shown depends on the caller, only whether it is.
         self._shown = {model.name: model_object(model, created) for model in catalogue.configured}
 
@@ -46,13 +49,14 @@ class Models:
 
     async def list(self, request: Request) -> Response:
         """Answer with a page of models."""
+        if is_anthropics(request.scope):
+            page = await self._page(request, part_of(request, MOST_LISTED))
+            shown = (anthropic_model(model, model.created or self._created) for model in page.models)
+            return await list_of_texts(frame_of(page.models, has_more=page.has_more), shown)
         query = list_query(request, default=MOST_LISTED, most=MOST_LISTED, newest_first=False)
         from_end = query.before is not None and query.after is None
         part = Part(query.limit, query.after, query.before, query.newest_first, from_end)
-        try:
-            page = await self._catalogue.page(gate_of(request.scope), part)
-        except NotFound as missing:
-            raise model_not_found(missing.identity) from None
+        page = await self._page(request, part)
         ends = [{"id": model.name} for model in (*page.models[:1], *page.models[-1:])]
         return await list_of_texts(list_of(ends, has_more=page.has_more), map(self._show, page.models))
 
@@ -63,7 +67,17 @@ class Models:
             model = await self._catalogue.get(gate_of(request.scope), name)
         except NotFound:
             raise model_not_found(name) from None
-        return Response(self._show(model), media_type="application/json")
+        if is_anthropics(request.scope):
+            shown = anthropic_model(model, model.created or self._created)
+        else:
+            shown = self._show(model)
+        return Response(shown, media_type="application/json")
+
+    async def _page(self, request: Request, part: Part) -> ModelPage:
+        try:
+            return await self._catalogue.page(gate_of(request.scope), part)
+        except NotFound as missing:
+            raise model_not_found(missing.identity) from None
 
     def _show(self, model: Model) -> bytes:
         return self._shown[model.name] if model.created is None else model_object(model, model.created)
