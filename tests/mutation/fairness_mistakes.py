@@ -180,7 +180,7 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "answers without end go beyond their share",
         OUTGOING,
-        "            turns.append(await room.beyond.take())\n",
+        "            turns.append(await room.overdrafts.take())\n",
         "",
     ),
     Mistake(
