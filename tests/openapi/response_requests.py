@@ -35,7 +35,7 @@ def use_responses(house: Watched) -> None:
                 answer = house.ask("POST", RESPONSES, {"model": "small", "input": "hi", **option, **stream, **store})
                 assert answer.status == 200 or "error" in str(option)
     one = f"{RESPONSES}/{house.made(RESPONSES, {'model': 'small', 'input': said})}"
-    items = [item for item in telling(house.upload().json["id"]) if item.get("type") in READ]
+    items = [item for item in telling(house.upload(filename="a.png").json["id"]) if item.get("type") in READ]
     # What another server has sealed is refused.
     items = [item for item in items if item.get("encrypted_content") is None]
     every = [*items, {"role": "user", "content": "hi"}]
