@@ -35,6 +35,7 @@ from server.telemetry.claim_counters import ClaimCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
 from server.telemetry.shield_counters import ShieldCounters
+from server.telemetry.tool_counters import ToolCounters
 from server.telemetry.usage_counters import UsageCounters, Used
 from server.telemetry.vector_counters import VectorCounters
 
@@ -71,6 +72,7 @@ class Metrics:
         self._usage = UsageCounters(registry)
         self.vectors = VectorCounters(registry)
         self.shields = ShieldCounters(registry)
+        self.tools = ToolCounters(registry)
         self.background = BackgroundCounters(registry)
         self.batches = BatchCounters(registry)
         self._used: Mapping[tuple[str, str], Used] = {}

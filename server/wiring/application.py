@@ -109,7 +109,8 @@ def build(
     `streams` ends the streams that are being sent.
     """
     telemetry = measured(config) if telemetry is None else telemetry
-    reader, endings, tracing = Reader(config.server.workers), Endings(), telemetry.tracing
+    reader, tracing = Reader(config.server.workers), telemetry.tracing
+    endings = Endings(telemetry.metrics.tools.called)
     streams = OpenStreams() if streams is None else streams
     telemetry.metrics.watch_streams(streams.count)
     dependencies = telemetry.dependencies

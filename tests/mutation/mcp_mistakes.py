@@ -122,6 +122,18 @@ MCP_MISTAKES = (
         'if group.environment is None and tool["headers"] is None:',
     ),
     Mistake(
+        "a stream is silent while a tool works",
+        "server/api/responses/answering.py",
+        "with_signs(rounds.calls(self._state))",
+        "aiter(rounds.calls(self._state))",
+    ),
+    Mistake(
+        "calls that fail are counted as completed",
+        "server/api/responses/server_tools/rounds.py",
+        'end, outcome = "failed",',
+        'end, outcome = "completed",',
+    ),
+    Mistake(
         "principals share a session with a server of tools",
         SESSIONS,
         "key = _Key(owner, server.url, _proof(server))",

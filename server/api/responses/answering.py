@@ -10,7 +10,8 @@ from typing import Final, TypeAlias
 from server.api.responses.chunks import read_beside, read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening, Left, ToolBegun
 from server.api.responses.loop import Step, step
-from server.api.responses.server_tools.rounds import CallTurns, Rounds
+from server.api.responses.server_tools.rounds import CallTurns, Counted, Rounds, uncounted
+from server.api.responses.server_tools.signs import SIGN, with_signs
 from server.api.responses.state import MOST_OUTPUT, State
 from server.background.lasting import LastingWork
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
@@ -58,10 +59,11 @@ class Endings(LastingWork):
     `calls` has the turns of calls of tools.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counted: Counted = uncounted) -> None:
+        """`counted` is told of each call of a tool."""
         super().__init__()
         self.room = FairShares(UNDER_WAY)
-        self.calls = CallTurns()
+        self.calls = CallTurns(counted)
 
 
 class RespondingChat:
@@ -246,8 +248,8 @@ class _ResponseStream:
         """Yield the events of every round; raises ProviderFailed, NoRoom, and what another round raises."""
         rounds = self._rounds
         if self._chunks is None:
-            async for happenings in rounds.first():
-                yield self._step(happenings)
+            async for happenings in with_signs(rounds.first()):
+                yield SIGN if happenings is None else self._step(happenings)
             self._chunks = await self._next()
         while True:
             async for piece in self._chunks:
@@ -259,8 +261,8 @@ class _ResponseStream:
                     break
             if not rounds.go_on(self._state):
                 return
-            async for happenings in rounds.calls(self._state):
-                yield self._step(happenings)
+            async for happenings in with_signs(rounds.calls(self._state)):
+                yield SIGN if happenings is None else self._step(happenings)
             if rounds.is_over or self._state.is_full:
                 return
             await self._chunks.aclose()

@@ -14,7 +14,8 @@ import pytest
 from server.api.responses import answering
 from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
 from server.api.responses.server_tools import rounds as subject
-from server.api.responses.server_tools.rounds import MOST_ROUNDS, Rounds
+from server.api.responses.server_tools.rounds import MOST_ROUNDS, Counted, Rounds
+from server.api.responses.server_tools.signs import SIGN
 from server.api.responses.server_tools.tool import FirstCall, ToolSet
 from server.api.responses.state import MOST_OUTPUT, State
 from server.http.errors import ApiError
@@ -31,6 +32,7 @@ class Course:
     events: list[Json]
     asked: list[list[Json]]
     settings: list[Json]
+    signs: int = 0
 
 
 def run(
@@ -42,9 +44,10 @@ def run(
     reason: str = "stop",
     streamed: bool = True,
     again: ApiError | None = None,
+    counted: Counted = subject.uncounted,
 ) -> Course:
     """The course of a response; whole and streamed it is the same."""
-    model, endings, found = Model([*answers], reason), Endings(), Course({}, [], [], [])
+    model, endings, found = Model([*answers], reason), Endings(counted), Course({}, [], [], [])
     tools = ToolSet(["f"])
     tools.add("look", tool, "tools[0]")
     tools.first = [*first]
@@ -73,7 +76,10 @@ def run(
         raw = b"".join([piece async for piece in events]).decode()
         await events.aclose()
         assert (endings.room.used, endings.calls.under_way.used) == (0, 0)
-        found.events = [loads(text.partition("data: ")[2]) for text in raw.split("\n\n")[:-2]]
+        found.signs = raw.count(SIGN.decode())
+        found.events = [
+            loads(text.partition("data: ")[2]) for text in raw.replace(SIGN.decode(), "").split("\n\n")[:-2]
+        ]
 
     asyncio.run(go())
     return found

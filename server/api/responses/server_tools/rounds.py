@@ -62,10 +62,22 @@ class _Call:
     tool: ServerTool
 
 
-class CallTurns:
-    """The turns of calls that one event loop makes: those that are `under_way`, and the `steps` of their responses."""
+Counted: TypeAlias = Callable[[str, str], None]
+"""Counts a call of a tool: the type of its item, and how it ended: `completed`, `failed`, `too_slow` or `left`."""
 
-    def __init__(self) -> None:
+
+def uncounted(_kind: str, _end: str) -> None:
+    """Count no call."""
+
+
+class CallTurns:
+    """The turns of calls that one event loop makes: those that are `under_way`, and the `steps` of their responses.
+
+    Each call is `counted` at its end.
+    """
+
+    def __init__(self, counted: Counted = uncounted) -> None:
+        self.counted = counted
         self.under_way = FairShares(UNDER_WAY)
         self.steps = Pieces(STEPS)
 
@@ -102,6 +114,7 @@ class Rounds:
         self._told = MOST_TOLD_IN_ALL
         self._is_over = False
         self._running = set[asyncio.Task[tuple[_Call, Outcome]]]()
+        self._kinds = dict[int, str]()
 
     @property
     def served(self) -> frozenset[str]:
@@ -181,7 +194,9 @@ class Rounds:
         told = dict[int, str]()
         for start in range(0, most, AT_ONCE):
             some = calls[start : min(start + AT_ONCE, most)]
-            yield [begun for call in some if (begun := _begun(call)) is not None]
+            begun = [each for call in some if (each := _begun(call)) is not None]
+            self._kinds |= {each.key: each.kind for each in begun}
+            yield [*begun]
             self._running = {asyncio.create_task(self._outcome(call)) for call in some}
             while self._running:
                 ended, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -204,16 +219,21 @@ class Rounds:
 
     async def _outcome(self, call: _Call) -> tuple[_Call, Outcome]:
         """Return what a call comes to; it fails where the tool raises or is too slow."""
+        end = "left"
         try:
             async with self._turns.under_way.turn():
                 await self._turns.steps.pass_on()
                 note_spending()
                 async with asyncio.timeout(CALL_SECONDS):
-                    return call, await call.tool.call(call.arguments)
+                    outcome = await call.tool.call(call.arguments)
+            end = "failed" if outcome.status == "failed" else "completed"
         except TimeoutError:
-            return call, call.tool.failed(call.arguments, _TOO_SLOW)
+            end, outcome = "too_slow", call.tool.failed(call.arguments, _TOO_SLOW)
         except Exception as fault:  # noqa: BLE001 - one tool's fault fails its call alone
-            return call, call.tool.failed(call.arguments, error_of(fault, self._request_id).message)
+            end, outcome = "failed", call.tool.failed(call.arguments, error_of(fault, self._request_id).message)
+        finally:
+            self._turns.counted(self._kinds.get(call.key, ""), end)
+        return call, outcome
 
     def _kept(self, call: _Call, outcome: Outcome) -> Outcome:
         """Return an outcome that there is room for until the response is over; else the call has failed."""
