@@ -117,7 +117,7 @@ SOCKET_MISTAKES = (
     Mistake(
         "a message may ask for what isn't served on a WebSocket",
         "server/api/responses/body.py",
-        'if body.get("background") or body.get("generate") is False:',
-        "if body is None:",
+        "for name in (name for name, is_given in refused.items() if is_given):",
+        "for name in ():",
     ),
 )

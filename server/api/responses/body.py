@@ -178,8 +178,13 @@ def read_create(document: Document) -> Json:
     body = document.members
     if body.get("type") != CREATE:
         raise wrong("type", f"must be `{CREATE}`; other events of clients are not served")
-    if body.get("background") or body.get("generate") is False:
-        name = "background" if body.get("background") else "generate"
+    refused = {
+        "background": bool(body.get("background")),
+        "generate": body.get("generate") is False,
+        # A client that has named its streams takes the events without a name for those of another one.
+        "stream_id": body.get("stream_id") is not None,
+    }
+    for name in (name for name, is_given in refused.items() if is_given):
         raise InvalidJson(f"`{name}` is not served on a WebSocket; leave it out", name, "unsupported_parameter")
     return read_response(Document({**body, "stream": True}, document.raw))
 

@@ -94,6 +94,7 @@ def test_a_chain_that_is_not_stored_may_be_stored_later(place: Responding, socke
         ({"type": None}, "type"),
         ({"background": True}, "background"),
         ({"generate": False}, "generate"),
+        ({"stream_id": "a"}, "stream_id"),
         ({"temperature": 7}, "temperature"),
     ],
 )
