@@ -136,6 +136,8 @@ def _difference(cost: Callable[[Any], Awaitable[float]], shielded: Any, bare: An
 class _Hanging:
     """Answers no check of one caller, and others at once."""
 
+    reads_images = False
+
     async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
         if said[0].text == "hang":
             await asyncio.Event().wait()

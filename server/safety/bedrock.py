@@ -17,6 +17,7 @@ from server.inference.providers.connections import cut
 from server.inference.providers.credentials import Credentials
 from server.inference.providers.http_provider import HttpProvider, Limits
 from server.safety.categories import of_filter
+from server.safety.images import Image
 from server.safety.shield import (
     SAFE,
     Direction,
@@ -134,6 +135,8 @@ class _Block:
 class BedrockGuardrail:
     """One version of a guardrail; answers are compared with their sources if `grounding`."""
 
+    reads_images = True
+
     def __init__(self, service: Applying, identifier: str, version: str, *, grounding: bool = False) -> None:
         self._service = service
         self._identifier = identifier
@@ -142,10 +145,16 @@ class BedrockGuardrail:
 
     async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
         """Return the verdict on the texts; on the output, on those of the answer. Some of them may come back masked."""
+        images = [each.image for each in said if each.image is not None]
+        said = [each for each in said if each.image is None]
         looked_at = said if direction is Direction.INPUT else answer_in(said)
         texts = [each.text for each in looked_at]
         source = "INPUT" if direction is Direction.INPUT else "OUTPUT"
         findings, masked = dict[Finding, None](), False
+        if images and direction is Direction.INPUT:
+            found = await self._seen(images)
+            if found:
+                return Verdict(flagged=True, findings=tuple(dict.fromkeys(found)))
         sources = _sources(said[: len(said) - len(texts)]) if self._grounding and source == "OUTPUT" else []
         for batch in _batches(texts, MOST_GROUNDED if sources else MOST_CHARACTERS):
             content = [*sources, *(_content(block.text, *(["guard_content"] if sources else [])) for block in batch)]
@@ -162,6 +171,26 @@ class BedrockGuardrail:
             return Verdict(flagged=False, findings=tuple(findings)) if findings else SAFE
         before = [each.text for each in said[: len(said) - len(texts)]]
         return Verdict(flagged=False, findings=tuple(findings), masked=(*before, *texts))
+
+    async def _seen(self, images: Sequence[Image]) -> list[Finding]:
+        """Return what the guardrail has against images; nothing for none. Raises ShieldFailed."""
+        content = [{"image": {"format": image.format, "source": {"bytes": image.data}}} for image in images]
+        body = {"source": "INPUT", "content": content, "outputScope": "INTERVENTIONS"}
+        answer = await self._service.apply(self._identifier, self._version, body)
+        found, outputs = _read_answer(answer)
+        if outputs is None or outputs:
+            return found
+        _check_coverage(answer, len(images))
+        return []
+
+
+def _check_coverage(answer: Any, count: int) -> None:
+    """Raise ShieldFailed unless a guardrail has looked at so many images; one that isn't told to passes over them."""
+    coverage = answer.get("guardrailCoverage") if isinstance(answer, dict) else None
+    images = coverage.get("images") if isinstance(coverage, dict) else None
+    guarded = images.get("guarded") if isinstance(images, dict) else None
+    if type(guarded) is not int or guarded < count:
+        raise ShieldFailed("the guardrail does not look at images")
 
 
 def _content(text: str, *qualifiers: str) -> dict[str, Any]:

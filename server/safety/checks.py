@@ -29,10 +29,10 @@ class TextStopped(Exception):
 
 
 class NotRead(Exception):
-    """Raised for a request with something that no shield reads, such as an image; `param` is its place."""
+    """Raised for a request with something that one of its shields does not read, at the place `param`."""
 
     def __init__(self, param: str) -> None:
-        super().__init__(f"`{param}` holds something that no shield reads, and this request needs its texts checked")
+        super().__init__(f"`{param}` holds something that a shield of this request does not read, so it is not sent on")
         self.param = param
 
 
@@ -113,6 +113,8 @@ class Checks:
                 raise
             self._failed(Direction.INPUT, fault)
             return Given(request, [])
+        if texts.images and not all(shield.running.reads_images for shield in self._acting(Direction.INPUT)):
+            raise NotRead(texts.image_place)
         stopped, masked = await self._through(texts, [], Direction.INPUT)
         if stopped is not None:
             if request.task is Task.EMBEDDING:
@@ -191,15 +193,18 @@ class Checks:
     def _failed(self, direction: Direction, fault: Exception) -> None:
         if self._results is not None:
             code = next((code for kind, code in _CODES.items() if isinstance(fault, kind)), "shield_unavailable")
-            self._results.failed(direction, code, str(fault).partition(", so nothing passes")[0])
+            self._results.failed(direction, code, str(fault).partition(", so ")[0])
 
     async def _through(self, texts: Texts, before: Sequence[Said], direction: Direction) -> tuple[Stopped | None, bool]:
         """Return what stops the texts, if anything does, and whether some of them are masked now."""
         masked = False
         for shield in self._shields:
-            said = [*before, *texts.said]
+            said = [*before, *texts.said, *texts.images]
             if direction in shield.only_tells:
-                await self._tell(shield, said, direction)
+                if texts.images and not shield.running.reads_images:
+                    self._failed(direction, NotRead(texts.image_place))
+                else:
+                    await self._tell(shield, said, direction)
                 continue
             verdict = await self._verdict(shield, said, direction)
             stops = verdict.flagged

@@ -31,6 +31,8 @@ _OPTIONS.max_mem = 64 * 1024 * 1024
 class Keywords:
     """Flags texts that have one of the words of a category, whatever their case, width and invisible characters."""
 
+    reads_images = False
+
     def __init__(self, categories: Mapping[str, Sequence[str]], *, whole_words: bool) -> None:
         self._patterns = {name: _pattern(words, whole_words=whole_words) for name, words in categories.items()}
 

@@ -53,13 +53,14 @@ class RunningShield:
         self.message = common.message
         self._shield = shield
         self.lets_pass = common.lets_pass
+        self.reads_images = shield.reads_images
         self._timeout = common.timeout
         self._shares = FairShares(CHECKS) if shares is None else shares
         self._note = note
 
     async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
         """Return the verdict on a conversation; raise ShieldUnavailable, TextTooLong and NoRoom."""
-        if not any(each.text.strip() for each in said):
+        if not any(each.text.strip() or each.image is not None for each in said):
             return SAFE
         try:
             verdict = await self._verdict(said, direction, judges)

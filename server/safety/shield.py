@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from server.inference.provider import Task
+from server.safety.images import Image
 
 
 class Direction(StrEnum):
@@ -21,12 +22,13 @@ class Direction(StrEnum):
 class Said:
     """A text of a conversation; `by_model` if a model has made it. Texts of tools and of the system are not.
 
-    Those are a `source`: an answer may be asked to say nothing else than they do.
+    Those are a `source`: an answer may be asked to say nothing else than they do. An `image` of the user has no text.
     """
 
     text: str
     by_model: bool = False
     is_source: bool = False
+    image: Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,12 @@ class Judges(Protocol):
 
 
 class Shield(Protocol):
-    """Checks texts."""
+    """Checks texts; images too where it `reads_images`. No other one is given any."""
+
+    @property
+    def reads_images(self) -> bool:
+        """True if it judges images."""
+        ...
 
     async def check(self, said: Sequence[Said], direction: Direction, judges: Judges) -> Verdict:
         """Return the verdict on a conversation.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from json import dumps, loads
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from server.inference.provider import Task
 from server.safety.hidden import KNOWN_NAMES, UNREAD_MEMBERS, is_unread, names_in, token_texts, unescaped
+from server.safety.images import MOST_IMAGES, Image, image_of
 from server.safety.shield import Said
 
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "reasoning_text", "summary_text"})
@@ -104,11 +105,16 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts of a document. `beside` are those that have no place of their own, such as names in schemas."""
+    """The texts of a document. `beside` are those that have no place of their own, such as names in schemas.
+
+    `images` are not among the texts; the first one is at `image_place`.
+    """
 
     document: Any
     slots: Sequence[Slot]
     beside: Sequence[Said] = ()
+    images: Sequence[Said] = ()
+    image_place: str = ""
 
     @property
     def said(self) -> list[Said]:
@@ -143,7 +149,13 @@ def request_texts(payload: bytes, task: Task) -> Texts:
         for text in _all(value)
     ]
     if task is Task.CHAT:
-        return _with_hidden(document, [*_messages(document[name])], beside)
+        texts = _with_hidden(document, [*_messages(document[name])], beside)
+        images = [*_images(document[name])]
+        if not images:
+            return texts
+        if len(images) > MOST_IMAGES:
+            raise Unreadable(images[MOST_IMAGES][0])
+        return replace(texts, images=[Said("", image=image) for _, image in images], image_place=images[0][0])
     given = document[name]
     if type(given) is str:
         return _with_hidden(document, [Slot(document, name)], beside)
@@ -191,8 +203,11 @@ def _check_members(document: Any) -> None:
 
 def _messages(messages: Any) -> Iterator[Slot]:
     for place, message in enumerate(messages):
-        content = message.get("content")
+        content, seen = message.get("content"), set[int]()
         for index, part in enumerate(content if type(content) is list else ()):
+            if message.get("role") == "user" and type(part) is dict and image_of(part) is not None:
+                seen.add(id(part))
+                continue
             is_plain = type(part) is dict and type(part.get("type")) is str and part["type"] in _TEXTS
             if not is_plain or any(is_unread(name, value) for name, value in part.items()):
                 raise Unreadable(f"messages[{place}].content[{index}]")
@@ -201,14 +216,26 @@ def _messages(messages: Any) -> Iterator[Slot]:
                 raise Unreadable(f"messages[{place}].{name}")
         role = message.get("role")
         is_source = type(role) is str and role in _SOURCES
-        for slot in _slots(message, "", by_model=role in ("assistant", "model"), given=True):
+        for slot in _slots(message, "", by_model=role in ("assistant", "model"), given=True, without=seen):
             yield replace(slot, is_source=True) if is_source else slot
 
 
-def _slots(value: Any, path: str, *, by_model: bool, given: bool = False) -> Iterator[Slot]:
+def _images(messages: Any) -> Iterator[tuple[str, Image]]:
+    """Yield the images of the user, each with its place."""
+    for place, message in enumerate(messages):
+        content = message.get("content") if message.get("role") == "user" else None
+        for index, part in enumerate(content if type(content) is list else ()):
+            image = image_of(part) if type(part) is dict else None
+            if image is not None:
+                yield f"messages[{place}].content[{index}]", image
+
+
+def _slots(
+    value: Any, path: str, *, by_model: bool, given: bool = False, without: Collection[int] = ()
+) -> Iterator[Slot]:
     """Yield the places of all texts in a value, without words of the protocol; raises Unreadable.
 
-    A caller has `given` the value, or else a provider has.
+    A caller has `given` the value, or else a provider has. Objects of the ids `without` are passed over.
     """
     waiting: list[tuple[Any, str]] = [(value, path)]
     while waiting:
@@ -221,7 +248,7 @@ def _slots(value: Any, path: str, *, by_model: bool, given: bool = False) -> Ite
             elif kind is str:
                 if key not in _WORDS or not _is_word(key, each):
                     yield Slot(holder, key, by_model, f"{path}.{key}")
-            elif kind is dict or kind is list:
+            elif (kind is dict or kind is list) and id(each) not in without:
                 number = each.get("index", key) if kind is dict and type(key) is int else key
                 inner.append((each, f"{path}.{number}"))
         if type(holder) is dict and not holder.keys() <= KNOWN_NAMES:

@@ -66,7 +66,7 @@ SAFETY_MISTAKES = (
     Mistake(
         "arguments of calls are no texts",
         TEXTS,
-        "elif kind is dict or kind is list:",
+        "elif (kind is dict or kind is list) and id(each) not in without:",
         'elif (kind is dict or kind is list) and key != "tool_calls":',
     ),
     Mistake(
@@ -257,5 +257,36 @@ SAFETY_MISTAKES = (
         STREAMS,
         "[whole_characters(self._texts[path]) for path",
         "[self._texts[path] for path",
+    ),
+    Mistake(
+        "a shield that reads texts alone lets images pass",
+        CHECKS,
+        "if texts.images and not all(",
+        "if texts.images and not any(",
+    ),
+    Mistake("a guardrail that passes over images has a verdict", BEDROCK, "guarded < count:", "guarded < 0:"),
+    Mistake(
+        "an image without a text is not judged",
+        "server/safety/running.py",
+        "any(each.text.strip() or each.image is not None for",
+        "any(each.text.strip() for",
+    ),
+    Mistake(
+        "a Llama Guard sees no images",
+        "server/safety/llama_guard/guard.py",
+        "*(self._seen(image, made) for image in images)",
+        "*(self._seen(image, made) for image in images[1:])",
+    ),
+    Mistake(
+        "an image in another message is passed over",
+        TEXTS,
+        'if message.get("role") == "user" and type(part) is dict and image_of',
+        "if type(part) is dict and image_of",
+    ),
+    Mistake(
+        "an image has members that nothing reads",
+        "server/safety/images.py",
+        "or not part.keys() <= _MEMBERS:",
+        "or not part.keys() >= _MEMBERS:",
     ),
 )

@@ -102,14 +102,37 @@ class Stub:
     verdict: dict[str, Any] | bytes | None = None
     """The answer of the guardrail, in place of one that blocks a bomb and masks an address."""
 
+    sees_images: bool = True
+    """Whether the guardrail looks at images."""
+
     def applied(self, body: dict[str, Any]) -> bytes:
         """The answer of ApplyGuardrail, whose request has the shape that botocore knows."""
+        pictures = [b64decode(block["image"]["source"]["bytes"]) for block in body["content"] if "image" in block]
+        if pictures:
+            return self._looked(body, pictures)
         named = {"guardrailIdentifier": "g", "guardrailVersion": "1", **body}
         report = ParamValidator().validate(named, _SERVICE.operation_model("ApplyGuardrail").input_shape)
         assert not report.has_errors(), report.generate_report()
         if isinstance(self.verdict, bytes):
             return self.verdict
         return dumps(self.verdict or guardrail_says([block["text"]["text"] for block in body["content"]])).encode()
+
+    def _looked(self, body: dict[str, Any], pictures: list[bytes]) -> bytes:
+        """The answer about images, of which one with the word `bomb` in its bytes is blocked."""
+        blocks = [
+            {**block["image"], "source": {"bytes": seen}} for block, seen in zip(body["content"], pictures, strict=True)
+        ]
+        named = {
+            "guardrailIdentifier": "g",
+            "guardrailVersion": "1",
+            **body,
+            "content": [{"image": each} for each in blocks],
+        }
+        report = ParamValidator().validate(named, _SERVICE.operation_model("ApplyGuardrail").input_shape)
+        assert not report.has_errors(), report.generate_report()
+        count = len(pictures) if self.sees_images else 0
+        told = guardrail_says(["bomb" if self.sees_images and b"bomb" in seen else "" for seen in pictures])
+        return dumps({**told, "guardrailCoverage": {"images": {"guarded": count, "total": len(pictures)}}}).encode()
 
     def renew(self) -> None:
         """Forget what was asked, and answer as at the beginning."""

@@ -7,6 +7,7 @@ a model would: a text that ends the conversation in the prompt would be believed
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,10 +72,17 @@ def _prompt(body: dict[str, Any]) -> str:
     turns = []
     for message in body["messages"]:
         content = message["content"]
-        text = content if isinstance(content, str) else "".join(part["text"] for part in content)
+        text = content if isinstance(content, str) else "".join(map(_seen, content))
         turns.append(f"{'Agent' if message['role'] == 'assistant' else 'User'}: {text}")
     spoken = "\n\n".join(turns)
     return f"Task: …\n\n<BEGIN CONVERSATION>\n\n{spoken}\n\n<END CONVERSATION>\n\nProvide …"
+
+
+def _seen(part: dict[str, Any]) -> str:
+    """What the model sees of a part; of an image the words that are in its bytes."""
+    if part["type"] == "text":
+        return str(part["text"])
+    return b64decode(part["image_url"]["url"].partition(",")[2]).decode(errors="replace")
 
 
 def _last(prompt: str) -> str:

@@ -11,7 +11,7 @@ from server.api.safety import body as safety
 from server.cli.limits.row import Limit
 from server.config import shield_params
 from server.safety import bedrock as guardrails
-from server.safety import checks, streams, told_stream
+from server.safety import checks, images, streams, told_stream
 from server.safety import running as shields
 from server.safety.llama_guard import conversations as guard
 
@@ -19,6 +19,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "asked_shields": asked_shields,
     "guard": guard,
     "guardrails": guardrails,
+    "images": images,
     "required": required,
     "safety": safety,
     "shield_params": shield_params,
@@ -66,6 +67,7 @@ LIMITS: Final[Sequence[Limit]] = (
         "{told_stream.MOST_COLLECTED}",
         "an `error` in the place of its result",
     ),
+    Limit("images of a request that shields judge", "{images.MOST_IMAGES}", "400, `not_checked`"),
     Limit("shields that one rule requires", "{required.MOST_REQUIRED}", "the configuration is refused"),
     Limit(
         "time of one check by a shield",

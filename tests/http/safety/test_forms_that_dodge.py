@@ -64,7 +64,7 @@ def stopped(answer: Answer) -> bool:
 def test_an_image_is_never_silently_passed(server: Guarded, path: str, asked: dict[str, Any], stream: bool) -> None:
     answer = server.post(path, {**asked, **AS_PARTS[path], "stream": stream})
     assert (answer.status, server.judge.chats) == (400, []), answer.body
-    assert b"holds something that no shield reads" in answer.body
+    assert b"holds something that a shield of this request does not read" in answer.body
     assert server.post(path, {**AS_PARTS[path], "model": "free"}).status == 200, "nothing is required here"
 
 
