@@ -29,9 +29,8 @@ from server.authz.observer import EFFECTS, Outcome, QuestionKind
 from server.background.tasks import in_background
 from server.inference.provider import Kind
 from server.net.protocol_errors import ProtocolError
-from server.telemetry.background_counters import BackgroundCounters
-from server.telemetry.batch_counters import BatchCounters
 from server.telemetry.claim_counters import ClaimCounters
+from server.telemetry.deferred_counters import DeferredCounters
 from server.telemetry.dependencies import Dependency
 from server.telemetry.gauges import Gauges, GaugeSample
 from server.telemetry.shield_counters import ShieldCounters
@@ -73,8 +72,8 @@ class Metrics:
         self.vectors = VectorCounters(registry)
         self.shields = ShieldCounters(registry)
         self.tools = ToolCounters(registry)
-        self.background = BackgroundCounters(registry)
-        self.batches = BatchCounters(registry)
+        self.background = DeferredCounters.of_responses(registry)
+        self.batches = DeferredCounters.of_batches(registry)
         self._used: Mapping[tuple[str, str], Used] = {}
         self._look: Callable[[], GaugeSample] | None = None
         self._dependencies: Iterable[Dependency] = ()
