@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutation.mistake import Mistake
 
+WAITING = "server/storage/records/waiting.py"
 QUEUE = "server/api/responses/background/queue.py"
 WORK = "server/api/responses/background/work.py"
 LATER = "server/api/responses/background/later.py"
@@ -80,11 +81,13 @@ BACKGROUND_MISTAKES = (
     ),
     Mistake(
         "one caller fills the queue of responses",
-        QUEUE,
-        ">= MOST_WAITING_EACH:",
-        ">= MOST_WAITING:",
+        WAITING,
+        "if await self.waiting_of(owner, each) >= each:",
+        "if await self.waiting_of(owner, each) >= most:",
     ),
-    Mistake("the queue is filled without end", QUEUE, ">= MOST_WAITING:", "> 10 * MOST_WAITING:"),
+    Mistake(
+        "the queue is filled without end", WAITING, "self.waiting(most) >= most:", "self.waiting(most) > 10 * most:"
+    ),
     Mistake(
         "events of ended responses pile up",
         QUEUE,

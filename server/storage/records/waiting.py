@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from policy.vocabulary import Principal
+from server.fairness.shares import NoRoom
 from server.storage.database.database import Overtaken, Row
 from server.storage.records.record import Record
 from server.storage.records.table import RecordTable
@@ -73,6 +74,13 @@ class WaitingWork:
         later = self._records.changing(work, work.body, work.facet, int(time.time()) + seconds)
         with suppress(Overtaken):
             await self._records.database.write(later)
+
+    async def check_room(self, owner: Owner, name: str, *, each: int, most: int) -> None:
+        """Raise NoRoom, which names the work, where as much waits as may: of this caller `each`, and of all `most`."""
+        if await self.waiting_of(owner, each) >= each:
+            raise NoRoom(name, of_caller=True)
+        if await self.waiting(most) >= most:
+            raise NoRoom(name, of_caller=False)
 
     async def waiting(self, most: int) -> int:
         """Return the number of rows that are work, up to `most`."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from policy.vocabulary import Principal
-from server.fairness.shares import NoRoom
 from server.http.held_lease import LEASE_SECONDS
 from server.storage.database.database import Overtaken, Step
 from server.storage.records.record import Draft, Record
@@ -102,10 +101,7 @@ class ResponseQueue:
         """
         _, counted = work_of(caller, address, {})
         owner = None if counted is None else (counted.id, counted.issuer)
-        if await self.rounds.waiting_of(owner, MOST_WAITING_EACH) >= MOST_WAITING_EACH:
-            raise NoRoom(_NAME, of_caller=True)
-        if await self.rounds.waiting(MOST_WAITING) >= MOST_WAITING:
-            raise NoRoom(_NAME, of_caller=False)
+        await self.rounds.check_room(owner, _NAME, each=MOST_WAITING_EACH, most=MOST_WAITING)
 
     def entering(
         self, identity: str, caller: Principal | None, address: str, *, number: int | None, stored: int
