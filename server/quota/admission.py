@@ -279,7 +279,7 @@ class Admission:
         return self.concurrency.passing(at_path(path, caller_of(principal, address)))
 
     def passing_later(self, principal: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
-        """As `passing`, for what the server does later for a caller, beside the caller's own requests."""
+        """Hold a place for what the server does later for a caller, beside the caller's own requests."""
         return self.concurrency.passing((*caller_of(principal, address), _LATER_SHARE))
 
 

@@ -25,7 +25,7 @@ Telling = Callable[[Sequence[str] | None], Awaitable[dict[str, Any]]]
 class ToldStream:
     """The events of a stream as they come, and before its end a chunk with what `telling` returns.
 
-    The texts are given to it if it `collects`; they are sent meanwhile.
+    The texts are given to it if it `collects`; sending does not wait for that.
     """
 
     def __init__(self, events: ChatStream, request: ChatRequest, telling: Telling, *, collects: bool) -> None:

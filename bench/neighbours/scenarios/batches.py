@@ -45,7 +45,7 @@ def _begun_and_cancelled(script: Script) -> Attack:
             for batch in page["data"]:
                 if batch["status"] in ("validating", "in_progress"):
                     path = f"{_BATCHES}/{batch['id']}/cancel"
-                    with suppress(Unprepared):  # it has ended meanwhile
+                    with suppress(Unprepared):  # it may have ended
                         ask(crowd.port, head("POST", path, script.token, "Content-Length: 0"))
 
     return attack

@@ -98,7 +98,7 @@ class Journal:
 
 
 def _fitting(results: Sequence[Result]) -> list[Result]:
-    """Return the first of the results, as far as they are stored together; others may come to the list meanwhile."""
+    """Return the first of the results, as far as they are stored together; others may be added at the same time."""
     size = 0
     for count, result in enumerate(results):
         size += len(result.text)

@@ -62,7 +62,7 @@ class BatchParts:
         return self.parts.adding(record.id, OUTPUTS + number, _listed(text), record.owner)
 
     def error(self, record: Record, number: int, text: bytes) -> Step:
-        """As `output`, for lines that were not."""
+        """Return the step that adds results of lines that were not answered."""
         return self.parts.adding(record.id, ERRORS + number, _listed(text), record.owner)
 
     async def line(self, record: Record, place: int) -> Line:

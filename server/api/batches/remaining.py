@@ -9,7 +9,7 @@ from server.api.batches.lines import Again
 from server.api.batches.queue import Progress
 
 MOST_AGAIN: Final = 64
-"""Lines of one batch that wait for another attempt; no others are begun meanwhile."""
+"""Lines of one batch that wait for another attempt; while there are so many, no others are begun."""
 
 
 class Remaining:

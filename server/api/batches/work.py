@@ -199,7 +199,7 @@ class BatchWork:
 
     @asynccontextmanager
     async def _input(self, held: HeldBatch) -> AsyncIterator[InputFile]:
-        """The input file, which is opened when it is first read."""
+        """Yield the input file, which is opened when it is first read."""
         identity = held.record.body["input_file_id"]
 
         async def found() -> Record | None:
