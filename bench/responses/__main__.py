@@ -24,6 +24,7 @@ from bench.policies import FAST, Kind, configuration
 from bench.processes import Running, running
 from bench.report import table, written_into
 from bench.responses.events import event_seconds
+from bench.responses.tools import call_milliseconds, streams_without_end, with_tools
 from bench.results import machine
 from bench.scenarios import chats, posts
 from bench.upstream import OPEN, PACED
@@ -83,6 +84,7 @@ def _server(made: World) -> Iterator[Running]:
     text = configuration(10, Kind.NAMES, upstream=made.upstream.port, log=folder / "decisions.jsonl")
     config = yaml.safe_load(text)
     config["apis"].append("agents")
+    with_tools(config, made.upstream.port)
     rules = config["server"]["auth"]["access_policy"]
     rules.append({"permit": {"actions": ["create", "read"]}, "when": "user with developer in roles"})
     path = folder / "config.yaml"
@@ -100,6 +102,8 @@ async def _measured(made: World, server: Running, seconds: float, turns: int) ->
     slices = (await compared_loads(loaded, connections=CONNECTIONS, seconds=seconds, turns=turns))["stored"]
     added = await _added(made, server, seconds, turns)
     many = Load(_responses(PACED, tokens, stream=True), 200, _DONE)
+    called = await call_milliseconds(server, tokens, seconds, turns)
+    unended = await streams_without_end(server, tokens, STREAMS)
     before = server.cost()
     began = perf_counter()
     sample = await client.run(server.port, many, connections=STREAMS, seconds=_STREAM_SECONDS, most=1)
@@ -114,6 +118,8 @@ async def _measured(made: World, server: Running, seconds: float, turns: int) ->
         Figure("the first event of a stream, later than from the provider", added, 3.0, "ms"),
         Figure(f"the server after {STREAMS} streams that were open: memory", kept / _MB, 300.0, "MB"),
         Figure(f"{STREAMS} streams at once: those without their end", STREAMS - len(sample.whole), 0.0, ""),
+        Figure("a call of a server's tool in a response: processor time", called, 1.0, "ms"),
+        Figure(f"{STREAMS} streams at once with a call of a tool each: those without their end", unended, 0.0, ""),
         Figure("an event of a stream, read, stepped and written", event_seconds() * 1e6, 30.0, "µs"),
     ]
 
