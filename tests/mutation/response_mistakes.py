@@ -126,7 +126,6 @@ RESPONSE_MISTAKES = (
         "naming += ((_variable_place(name), value) for name, value in",
         "naming += ((_variable_place(name), value) for name, value in () and",
     ),
-    Mistake("a response ends and is left as well", ANSWERING, "has_begun and self._ending is None:", "has_begun:"),
     Mistake(
         "a stream without an event is kept when its client leaves",
         ANSWERING,

@@ -287,8 +287,9 @@ class _ResponseStream:
                     self._turn.end()
 
     async def _keep_left(self) -> None:
+        """Keep the response as far as it has come, unless its end is reached already."""
         has_begun = self._state.number > 0
-        if self._keeps_left and has_begun and self._ending is None:
+        if self._keeps_left and has_begun:
             await self._end(Left())
 
     async def told(self, error: ApiError) -> bytes:
