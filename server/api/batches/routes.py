@@ -67,13 +67,21 @@ class BatchRoutes:
                 asks=[(Action.CREATE, _BATCH), (Action.CREATE, _FILE), (Action.READ, _FILE)],
                 name="batches.create",
             ),
-            AskingRoute(one, self.retrieve, methods=["GET"], asks=[(Action.READ, _BATCH)], name="batches.retrieve"),
+            AskingRoute(
+                one,
+                self.retrieve,
+                methods=["GET"],
+                asks=[(Action.READ, _BATCH)],
+                name="batches.retrieve",
+                paid_before=True,
+            ),
             AskingRoute(
                 f"{one}/cancel",
                 self.cancel,
                 methods=["POST"],
                 asks=[(Action.UPDATE, _BATCH), (Action.READ, _BATCH)],
                 name="batches.cancel",
+                paid_before=True,
             ),
         ]
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from server.http.api_route import AskingRoute
 from tests.support.application import ByToken
 from tests.support.budgeted_server import budgeted, chat, provider
 from tests.support.callers import ALICE
 from tests.support.identity_services import service
 from tests.support.real_policy import Decided
 from tests.support.responses_server import RESPONSES, events_of
+from tests.support.route_table import ROUTES
 
 REQUESTS = "authenticated_max_requests: 3"
 BUDGET = "max_tokens_per_period: 100"
@@ -82,6 +84,12 @@ def test_a_response_is_cancelled_with_a_used_up_quota(opa_binary: Path, tmp_path
         cancelled = running.address.post(f"{RESPONSES}/{made.json['id']}/cancel", None, ALICE)
         assert (cancelled.status, cancelled.json["status"]) == (200, "cancelled")
         far.go_on.set()
+
+
+def test_what_is_paid_before_is_looked_at_by_its_id_or_cancelled() -> None:
+    routes = {name for name, route in ROUTES.items() if isinstance(route, AskingRoute) and route.paid_before}
+    ones = ("/v1/responses/{response_id}", "/v1/batches/{batch_id}")
+    assert routes == {f"GET {one}" for one in ones} | {f"POST {one}/cancel" for one in ones}
 
 
 def test_a_caller_without_tokens_does_what_needs_none(opa_binary: Path, tmp_path: Path) -> None:
