@@ -7,13 +7,20 @@ from typing import Any, Final
 from server.safety.categories import CATEGORIES
 from server.safety.shield import Direction, Verdict
 
-_TEXT: Final = ["text"]
+_SEEN: Final = frozenset(
+    {"self-harm", "self-harm/instructions", "self-harm/intent", "sexual", "violence", "violence/graphic"}
+)
+"""OpenAI's categories of images, as the types of its clients have them."""
+
 _UNASKED: Final = "the text was stopped before this shield was asked"
 _NO_OUTPUT: Final = "there is no output that this shield could check"
 
 
-def found_in(verdict: Verdict) -> dict[str, Any]:
-    """Return whether a verdict flags a text, with all of OpenAI's categories, and those of ours that were found."""
+def found_in(verdict: Verdict, *, seen: bool = False) -> dict[str, Any]:
+    """Return whether a verdict flags a text, with all of OpenAI's categories, and those of ours that were found.
+
+    With `seen`, it is about images too.
+    """
     scores = dict.fromkeys(CATEGORIES, 0.0)
     found: set[str] = set()
     for finding in verdict.findings if verdict.flagged else ():
@@ -24,8 +31,12 @@ def found_in(verdict: Verdict) -> dict[str, Any]:
         "flagged": verdict.flagged,
         "categories": {name: name in found for name in scores},
         "category_scores": scores,
-        "category_applied_input_types": {name: _TEXT if name in found else [] for name in scores},
+        "category_applied_input_types": {name: _types(name, seen=seen) if name in found else [] for name in scores},
     }
+
+
+def _types(name: str, *, seen: bool) -> list[str]:
+    return ["text", "image"] if seen and (name in _SEEN or name not in CATEGORIES) else ["text"]
 
 
 def joined(one: Verdict | None, other: Verdict) -> Verdict:

@@ -289,4 +289,16 @@ SAFETY_MISTAKES = (
         "or not part.keys() <= _MEMBERS:",
         "or not part.keys() >= _MEMBERS:",
     ),
+    Mistake(
+        "a check by name passes over images",
+        "server/api/safety/routes.py",
+        "if images and not shield.running.reads_images:",
+        "if not images and not shield.running.reads_images:",
+    ),
+    Mistake(
+        "moderations look at no images",
+        "server/api/safety/routes.py",
+        "check([*images, Said(text)], Direction",
+        "check([Said(text)], Direction",
+    ),
 )

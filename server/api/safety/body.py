@@ -13,6 +13,7 @@ from typing import Any, Final
 from server.http.body_checks import known_members, missing, wrong
 from server.json_input.body_parser import BodyParser
 from server.json_input.strict import Document, InvalidJson, Json, Why
+from server.safety.images import MOST_IMAGES, Image, image_of
 
 MOST_INPUTS: Final = 64
 """Texts of one request for moderations, each of which is checked by itself."""
@@ -32,18 +33,26 @@ _SOURCES: Final = frozenset({"developer", "function", "system", "tool"})
 
 @dataclass(frozen=True, slots=True)
 class RunBody:
-    """A request to run a shield: its id, and each text with whether a model has made it, or a system or a tool."""
+    """A request to run a shield: its id, and each text with whether a model has made it, or a system or a tool.
+
+    `images` have their places.
+    """
 
     shield_id: str
     said: list[tuple[str, bool, bool]]
+    images: list[tuple[str, Image]]
 
 
 @dataclass(frozen=True, slots=True)
 class ModerationBody:
-    """A request for moderations: the shield that it names or None, and the texts, one for each result."""
+    """A request for moderations: the shield that it names or None, and the texts, one for each result.
+
+    With `images`, which have their places, there is one text.
+    """
 
     model: str | None
     inputs: list[str]
+    images: list[tuple[str, Image]]
 
 
 def read_run(document: Document) -> Json:
@@ -62,8 +71,9 @@ def read_run(document: Document) -> Json:
     messages = body["messages"]
     if type(messages) is not list or not 0 < len(messages) <= MOST_MESSAGES:
         raise wrong("messages", f"must be a list of 1 to {MOST_MESSAGES} messages")
-    said = [said for index, message in enumerate(messages) for said in _said_in(message, f"messages[{index}]")]
-    return {"shield_id": _name(body["shield_id"], "shield_id"), "said": said}
+    images: list[list[str]] = []
+    said = [said for index, message in enumerate(messages) for said in _said_in(message, f"messages[{index}]", images)]
+    return {"shield_id": _name(body["shield_id"], "shield_id"), "said": said, "images": images}
 
 
 def read_moderation(document: Document) -> Json:
@@ -72,10 +82,11 @@ def read_moderation(document: Document) -> Json:
     known_members(body, ("input", "model"))
     if "input" not in body:
         raise missing("input")
-    model = body.get("model")
+    model, images = body.get("model"), list[list[str]]()
     return {
         "model": None if model is None else _name(model, "model"),
-        "inputs": _inputs(body["input"]),
+        "inputs": _inputs(body["input"], images),
+        "images": images,
     }
 
 
@@ -91,7 +102,7 @@ def _name(value: object, place: str) -> str:
     return value
 
 
-def _inputs(given: Any) -> list[str]:
+def _inputs(given: Any, images: list[list[str]]) -> list[str]:
     match given:
         case str():
             return [given]
@@ -103,11 +114,11 @@ def _inputs(given: Any) -> list[str]:
                     raise wrong(f"input[{index}]", "must be a text, as the others are")
             return [*given]
         case [dict(), *_]:
-            return ["\n\n".join(_texts_of(given, "input"))]
+            return ["\n\n".join(_texts_of(given, "input", images))]
     raise wrong("input", "must be a text, a list of texts, or a list of parts")
 
 
-def _said_in(message: Any, place: str) -> Iterator[tuple[str, bool, bool]]:
+def _said_in(message: Any, place: str, images: list[list[str]]) -> Iterator[tuple[str, bool, bool]]:
     """Yield the texts of a message, those of calls too, each with whether a model, or a system or tool, has made it."""
     if type(message) is not dict:
         raise wrong(place, "must be an object")
@@ -118,7 +129,8 @@ def _said_in(message: Any, place: str) -> Iterator[tuple[str, bool, bool]]:
     if type(content) is str:
         yield content, by_model, is_source
     elif content is not None:
-        yield from ((text, by_model, is_source) for text in _texts_of(content, f"{place}.content"))
+        seen = images if message["role"] == "user" else None
+        yield from ((text, by_model, is_source) for text in _texts_of(content, f"{place}.content", seen))
     if type(message.get("refusal")) is str:
         yield message["refusal"], by_model, False
     calls = message.get("tool_calls")
@@ -148,23 +160,42 @@ def _named(function: Any, place: str) -> str:
     return f"{name}\n{arguments or ''}"
 
 
-def _texts_of(parts: Any, place: str) -> Iterator[str]:
-    """Yield the texts of parts; raises InvalidJson for a part that no shield here reads, such as an image."""
+def _texts_of(parts: Any, place: str, images: list[list[str]] | None) -> Iterator[str]:
+    """Yield the texts of parts, and add their images to `images`, each with its place.
+
+    Raises InvalidJson for a part that no shield reads, such as an image where there is no such list.
+    """
     if type(parts) is not list:
         raise wrong(place, "must be a text or a list of parts")
     for index, part in enumerate(parts):
+        image = image_of(part) if images is not None and type(part) is dict else None
+        if image is not None and images is not None and len(images) < MOST_IMAGES:
+            images.append([f"{place}[{index}]", image.format, image.data])
+            continue
         kind = part.get("type") if type(part) is dict else None
         text = part.get("refusal" if kind == "refusal" else "text") if type(part) is dict else None
         if kind not in ("text", "input_text", "output_text", "refusal") or type(text) is not str:
-            sentence = f"`{place}[{index}]` is no text, and shields read texts alone"
+            sentence = (
+                f"`{place}[{index}]` is neither a text nor one of at most {MOST_IMAGES} images of the user, "
+                "PNG or JPEG in a data URL"
+            )
             raise InvalidJson(sentence, f"{place}[{index}]", "unsupported_value")
         yield text
 
 
-def run_body(shield_id: str, said: list[Any]) -> RunBody:
+def run_body(shield_id: str, said: list[Any], images: list[list[str]]) -> RunBody:
     """Return the body of which a check has returned these members; JSON knows no tuples."""
-    return RunBody(shield_id, [(text, by_model, is_source) for text, by_model, is_source in said])
+    return RunBody(shield_id, [(text, by_model, is_source) for text, by_model, is_source in said], _placed(images))
+
+
+def moderation_body(model: str | None, inputs: list[str], images: list[list[str]]) -> ModerationBody:
+    """Return the body of which a check has returned these members."""
+    return ModerationBody(model, inputs, _placed(images))
+
+
+def _placed(images: list[list[str]]) -> list[tuple[str, Image]]:
+    return [(place, Image(kind, data)) for place, kind, data in images]
 
 
 RUN: Final = BodyParser(read_run, run_body)
-MODERATION: Final = BodyParser(read_moderation, ModerationBody)
+MODERATION: Final = BodyParser(read_moderation, moderation_body)

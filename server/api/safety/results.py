@@ -10,10 +10,13 @@ from server.safety.running import RunningShield
 from server.safety.shield import Verdict
 
 
-def moderation(shield: RunningShield, verdict: Verdict) -> dict[str, Any]:
-    """Return one result of moderations: all of OpenAI's categories, and those of ours that were found."""
+def moderation(shield: RunningShield, verdict: Verdict, *, seen: bool = False) -> dict[str, Any]:
+    """Return one result of moderations: all of OpenAI's categories, and those of ours that were found.
+
+    With `seen`, images were judged too.
+    """
     return {
-        **found_in(verdict),
+        **found_in(verdict, seen=seen),
         "user_message": message_of(shield) if verdict.flagged else None,
         "metadata": metadata_of(verdict),
     }

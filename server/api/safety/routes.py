@@ -24,6 +24,7 @@ from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.responses import json_response
 from server.json_input.reader import Reader
+from server.safety.images import Image
 from server.safety.running import UsableShield
 from server.safety.shield import Direction, Said, Verdict, answer_in
 from server.storage.records.guarded import NotFound
@@ -71,9 +72,11 @@ class SafetyRoutes:
             raise shield_not_found(body.shield_id, "shield_id") from None
         except BadParams as wrong:
             raise unusable(body.shield_id, wrong) from None
+        _check_images(shield, body.images)
+        said = [*_of_images(body.images), *(Said(*each) for each in body.said)]
         leave_place()  # a model that judges may take seconds
         async with WhileConnected(request.receive):
-            verdict = await _verdict(shield, [Said(*each) for each in body.said])
+            verdict = await _verdict(shield, said)
         return json_response({"violation": violation(shield.running, verdict)})
 
     async def moderate(self, request: Request) -> Response:
@@ -89,16 +92,17 @@ class SafetyRoutes:
             raise shield_not_found(name, "model") from None
         except BadParams as wrong:
             raise unusable(name, wrong) from None
+        _check_images(shield, body.images)
         leave_place()
         async with WhileConnected(request.receive):
-            verdicts = await _all(shield, body.inputs)
-        results = [moderation(shield.running, verdict) for verdict in verdicts]
+            verdicts = await _all(shield, body.inputs, _of_images(body.images))
+        results = [moderation(shield.running, verdict, seen=bool(body.images)) for verdict in verdicts]
         return json_response({"id": f"modr-{token_hex(16)}", "model": shield.running.identity, "results": results})
 
 
 async def _verdict(shield: UsableShield, said: Sequence[Said]) -> Verdict:
     """Return the verdict on a conversation: on what a model has said at its end, and on all before as input."""
-    if not any(each.text.strip() for each in said):
+    if not any(each.text.strip() or each.image is not None for each in said):
         raise invalid("the messages hold no text", "messages", "invalid_value")
     check, answer = shield.running.check, answer_in(said)
     before = said[: len(said) - len(answer)]
@@ -114,14 +118,26 @@ async def _verdict(shield: UsableShield, said: Sequence[Said]) -> Verdict:
     return Verdict(flagged=False, findings=findings, masked=(*given, *made[len(given) :]))
 
 
-async def _all(shield: UsableShield, texts: Sequence[str]) -> list[Verdict]:
-    """Return the verdict on each text, in their order; raises what the first failure raises."""
+def _check_images(shield: UsableShield, images: Sequence[tuple[str, Image]]) -> None:
+    """Raise the 400 for images where the shield reads texts alone."""
+    if images and not shield.running.reads_images:
+        place = images[0][0]
+        sentence = f"`{place}` is an image, and the shield `{shield.running.identity}` reads texts alone"
+        raise invalid(sentence, place, "unsupported_value")
+
+
+def _of_images(images: Sequence[tuple[str, Image]]) -> list[Said]:
+    return [Said("", image=image) for _, image in images]
+
+
+async def _all(shield: UsableShield, texts: Sequence[str], images: Sequence[Said] = ()) -> list[Verdict]:
+    """Return the verdict on each text, with the images, in their order; raises what the first failure raises."""
     verdicts: dict[int, Verdict] = {}
     waiting = iter(enumerate(texts))
 
     async def work() -> None:
         for number, text in waiting:
-            verdicts[number] = await shield.running.check([Said(text)], Direction.INPUT, shield.judges)
+            verdicts[number] = await shield.running.check([*images, Said(text)], Direction.INPUT, shield.judges)
             await asyncio.sleep(0)  # a list of words has its verdict at once, and others have their turn
 
     try:

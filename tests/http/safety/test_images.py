@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai.types import Moderation
 
 from tests.support.safety_server import POLICY, Guarded, guarded, said
 from tests.support.serving import Answer
@@ -140,3 +141,29 @@ def test_the_judge_of_an_image_sees_what_was_said_with_it(server: Guarded) -> No
     chat(server, shown(image(), text="mine"), "guard-4")
     with_image = [body["messages"] for body in server.judge.asked if "image_url" in str(body)]
     assert with_image == [[said([image(), {"type": "text", "text": "mine"}])]]
+
+
+@pytest.mark.parametrize("shield", ["guard-4", "aws"])
+def test_checks_by_name_judge_them(server: Guarded, shield: str) -> None:
+    for words, is_flagged in ((b"a bomb", True), (b"a flower", False)):
+        for parts in ([image(words)], [{"type": "text", "text": "what is it?"}, image(words)]):
+            answer = server.post("/v1/moderations", {"input": parts, "model": shield})
+            result = Moderation.model_validate(answer.json["results"][0])
+            assert result.flagged is is_flagged
+            told = answer.json["results"][0]["category_applied_input_types"]
+            expected = {"illicit/violent": ["text"]} if shield == "guard-4" else {"violence": ["text", "image"]}
+            assert {name: types for name, types in told.items() if types} == (expected if is_flagged else {})
+            assert bool(server.violation(shield, said(parts))) is is_flagged
+            assert bool(server.violation(shield, said(parts), said("fine", "assistant"))) is is_flagged
+    assert server.violation(shield, shown(image()), said("a bomb", "assistant"))
+
+
+@pytest.mark.parametrize("shield", ["guard", "words"])
+def test_checks_by_name_refuse_what_the_shield_does_not_read(server: Guarded, shield: str) -> None:
+    answer = server.post("/v1/moderations", {"input": [image()], "model": shield})
+    assert (answer.status, answer.error["param"]) == (400, "input[0]")
+    answer = server.run(shield, shown(image()))
+    assert (answer.status, answer.error["param"]) == (400, "messages[0].content[1]")
+    for message in ({**shown(image()), "role": "tool"}, shown(*[image()] * 9), shown(image(other=1))):
+        assert server.run("guard-4", message).status == 400
+    assert (server.judge.asked, server.stub.asked) == ([], [])
