@@ -15,6 +15,7 @@ _DATA: Final = re.compile(r"data:image/(png|jpeg|jpg);base64,([A-Za-z0-9+/]+={0,
 _BEGINNINGS: Final = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff"}
 _MEMBERS: Final = frozenset({"type", "image_url"})
 _OF_URL: Final = frozenset({"url", "detail"})
+_DETAILS: Final = (None, "auto", "high", "low", "original")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ def image_of(part: dict[str, Any]) -> Image | None:
     if part.get("type") != "image_url" or not part.keys() <= _MEMBERS:
         return None
     if type(told) is not dict or not told.keys() <= _OF_URL or type(told.get("url")) is not str:
+        return None
+    if told.get("detail") not in _DETAILS:
         return None
     found = _DATA.fullmatch(told["url"])
     if found is None:

@@ -87,6 +87,8 @@ def test_a_shield_that_reads_texts_alone_refuses_them(server: Guarded, shields: 
         shown({"type": "image_url", "image_url": {"url": url() + "!"}}),
         shown(image() | {"video_url": {"url": "x"}}),
         shown(image(other="falcon")),
+        shown(image(detail="a falcon")),
+        shown(image(detail={"a": "falcon"})),
         shown(*[image()] * 9),
         {**shown(image()), "role": "assistant"},
         {**shown(image()), "role": "tool", "tool_call_id": "c"},
