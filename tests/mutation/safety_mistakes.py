@@ -72,8 +72,8 @@ SAFETY_MISTAKES = (
     Mistake(
         "texts beside a conversation are not checked",
         TEXTS,
-        "return _with_hidden(document, [*_messages(document[name])], beside)",
-        "return _with_hidden(document, [*_messages(document[name])], ())",
+        "texts = _with_hidden(document, [*_messages(document[name])], beside)",
+        "texts = _with_hidden(document, [*_messages(document[name])], ())",
     ),
     Mistake(
         "escapes hide texts",
