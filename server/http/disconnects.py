@@ -10,6 +10,7 @@ from starlette.types import Receive
 
 from server.http.errors import ClientGone
 from server.http.interruptible import Interruptible
+from server.http.leaving import Leaving
 
 PATIENCE_SECONDS: Final = 0.01
 """The time before it listens: most answers are there by then, and a listener costs more than much of the rest."""
@@ -24,10 +25,20 @@ class WhileConnected:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._block = Interruptible(ClientGone)
+        self._leaving: Leaving | None = getattr(receive, "leaving", None)
+        self._timer: asyncio.TimerHandle | None = None
         self._listener: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Start listening soon."""
+        """Watch the connection, or start listening soon where that can't be done."""
+        leaving = self._leaving
+        if leaving is not None and leaving.is_heard:
+            if leaving.is_gone:
+                raise ClientGone
+            self._block.__enter__()
+            leaving.watch(self._block.interrupt)
+            return self
+        self._leaving = None
         self._block.__enter__()
         self._timer = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, self._start)
         return self
@@ -35,8 +46,11 @@ class WhileConnected:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening."""
-        self._timer.cancel()
+        """Stop that."""
+        if self._leaving is not None:
+            self._leaving.unwatch(self._block.interrupt)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._listener is not None:
             self._listener.cancel()
             self._listener = None  # its last exception holds its frame, and that this object

@@ -9,6 +9,8 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
+from server.http.leaving import Leaving
+
 LEAST: Final = 0.01
 MOST: Final = 0.05
 """Seconds from the end of a request to the answer that there is no such thing: no fewer, and no more for its sake."""
@@ -42,9 +44,17 @@ class EvenTimes:
 class Ended:
     """Receives a request, and knows when its last part came: a client may take its time to send it."""
 
+    __slots__ = ("_receive", "at")
+
     def __init__(self, receive: Receive) -> None:
         self.at = perf_counter()
         self._receive = receive
+
+    @property
+    def leaving(self) -> Leaving | None:
+        """What tells that the client leaves, where that is known."""
+        found: Leaving | None = getattr(self._receive, "leaving", None)
+        return found
 
     async def __call__(self) -> Message:
         """Return the next part."""

@@ -19,6 +19,7 @@ from server.http.disconnects import WhileConnected
 from server.http.error_shapes import error_response
 from server.http.error_table import error_of
 from server.http.errors import ClientGone
+from server.http.leaving import LEAVING, Leaving
 from server.http.request_state import state_of
 from server.quota.admission import FREE, Admission, at_path
 
@@ -58,7 +59,7 @@ class FairTurns:
         CURRENT.set(caller)
         place = Place(room, caller)
         HELD.set(place)
-        turn = call.turn = RequestTurn(receive, place, scope.get(ARRIVED))
+        turn = call.turn = RequestTurn(receive, place, scope.get(ARRIVED), scope.get(LEAVING))
 
         async def send_piece(message: Message) -> None:
             await places.pieces.pass_on()
@@ -90,9 +91,12 @@ class RequestTurn:
     Only the task that reads the request gives it up: a listener for a client that leaves waits while the work goes on.
     """
 
-    __slots__ = ("_ahead", "_arrived", "_place", "_reader", "_receive", "_whole")
+    __slots__ = ("_ahead", "_arrived", "_place", "_reader", "_receive", "_whole", "leaving")
 
-    def __init__(self, receive: Receive, place: Place, arrived: Callable[[], bool] | None) -> None:
+    def __init__(
+        self, receive: Receive, place: Place, arrived: Callable[[], bool] | None, leaving: Leaving | None = None
+    ) -> None:
+        self.leaving = leaving
         self._receive = receive
         self._place = place
         self._arrived = arrived

@@ -24,6 +24,7 @@ from server.http.edge import MAX_HEADERS, MAX_PATH
 from server.http.errors import ApiError
 from server.http.fair_turns import ARRIVED
 from server.http.http10 import CloseDelimited
+from server.http.leaving import LEAVING, Leaving
 from server.http.protocol_errors import Count, ProtocolConfig, protocol_error_response
 from server.http.request_state import new_request_id
 from server.http.websocket.protocol import WebSocketProtocol
@@ -100,6 +101,7 @@ class HttpProtocol(HttpToolsProtocol):
     _unread_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
+    _leaving: Leaving | None = None
     on_lost: Callable[[], None] | None = None
     """Called when the connection has ended."""
 
@@ -116,7 +118,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_stall_timer()
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells the request that came last, which is another one where requests are pipelined.
-            _disconnect(self._running)
+            self._disconnect(self._running)
         if self.cycle is not None:
             self.cycle.body = bytearray()  # it is never read: transport and connection hold each other for a while
         super().connection_lost(exc)
@@ -193,6 +195,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._heard = True
         self._stop_unread_timer()
         super().on_message_complete()
+        if self.cycle is self._running and self._leaving is not None:
+            # A large last piece has stopped uvicorn's reading, and with it the sight of the client's going.
+            self.flow.resume_reading()
+            self._leaving.is_heard = True
 
     def _hand_on(self) -> None:
         """Give the application what has come of a body, or drop it if it has answered already."""
@@ -219,7 +225,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        cycle.scope[ARRIVED] = cycle.message_event.is_set  # type: ignore[typeddict-unknown-key]  # ours
+        self._leaving = Leaving(is_heard=not cycle.more_body)
+        cycle.scope[LEAVING] = self._leaving  # type: ignore[typeddict-unknown-key]  # ours
+        cycle.scope[ARRIVED] = cycle.message_event.is_set  # type: ignore[typeddict-unknown-key]  # as above
         if cycle.scope["http_version"] == "1.0":
             app = CloseDelimited(app, cycle)  # type: ignore[assignment]  # its messages are typed as Starlette's
         super()._start_asgi_task(cycle, app)
@@ -302,7 +310,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.pipeline.clear()
                 self.flow.pause_reading()
                 return
-            _disconnect(running)
+            self._disconnect(running)
         elif self._body_open and self.cycle.response_complete:
             # The request has had its answer, and a second one might be taken for that to another.
             self.transport.close()
@@ -314,6 +322,14 @@ class HttpProtocol(HttpToolsProtocol):
             protocol_error_response(error, request_id, self.config.cors, self.headers or (), bodiless=bodiless)
         )
         self.transport.close()
+
+    def _disconnect(self, running: RequestResponseCycle) -> None:
+        """Tell the application that the client of its request is gone, and drop what it has not read of the body."""
+        running.disconnected = True
+        running.body = bytearray()
+        running.message_event.set()
+        if self._leaving is not None:
+            self._leaving.tell()
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -329,10 +345,3 @@ class HttpProtocol(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
-
-
-def _disconnect(cycle: RequestResponseCycle) -> None:
-    """Tell the application that the client of this request is gone, and drop what it has not read of the body."""
-    cycle.disconnected = True
-    cycle.body = bytearray()
-    cycle.message_event.set()

@@ -197,4 +197,28 @@ REQUEST_MISTAKES = (
         "ceil(waiting / (2 * self._workers))",
         "ceil(waiting / 1)",
     ),
+    Mistake(
+        "nothing is told of a client that leaves",
+        "server/http/protocol.py",
+        "        if self._leaving is not None:\n            self._leaving.tell()\n",
+        "",
+    ),
+    Mistake(
+        "a large last piece hides that its client leaves",
+        "server/http/protocol.py",
+        "            self.flow.resume_reading()\n            self._leaving.is_heard = True",
+        "            self._leaving.is_heard = True",
+    ),
+    Mistake(
+        "work is begun for a client that is gone",
+        "server/http/disconnects.py",
+        "            if leaving.is_gone:\n                raise ClientGone\n",
+        "",
+    ),
+    Mistake(
+        "a client that leaves ends what comes behind the work",
+        "server/http/disconnects.py",
+        "            self._leaving.unwatch(self._block.interrupt)",
+        "            pass",
+    ),
 )

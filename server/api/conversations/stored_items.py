@@ -12,7 +12,7 @@ more.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from json import dumps, loads
+from json import JSONEncoder, loads
 from typing import Any, Final, TypeAlias
 
 from server.api.conversations.include import INCLUDABLE, INSTEAD
@@ -73,6 +73,9 @@ Paths: TypeAlias = list[tuple[str, list[str]]]
 
 def _object(holder: Json, paths: Paths) -> Marked:
     """Yield the text of an object, in which the members that the paths lead to are marked."""
+    if not any(path[0] in holder for _, path in paths):
+        yield _json(holder)
+        return
     before = ""
     yield "{"
     for position, (name, value) in enumerate(holder.items()):
@@ -105,8 +108,8 @@ def _message(item: Json, paths: Paths) -> Marked:
     yield "]}"
 
 
-def _json(value: Any) -> str:
-    return dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_json: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Returns a value as JSON. `dumps` would make such an encoder for each value."""
 
 
 _SHOWN_INSTEAD: Final = {name: _json(INSTEAD[name]).encode() if name in INSTEAD else b"" for name in INCLUDABLE}

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from json import dumps, loads
+from json import JSONEncoder, loads
+from typing import Final
 
 from server.api.conversations.stored_items import shown_item
+
+_encode: Final = JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class ItemList:
 
     def encoded(self) -> bytes:
         """Return all in one text of JSON: `[ids,sizes,items]`. It is cut by the sizes, and not parsed."""
-        head = (dumps([*each], separators=(",", ":")).encode() for each in (self.ids, map(len, self.texts)))
-        return b"[%b,[%b]]" % (b",".join(head), b",".join(self.texts))
+        ids, sizes = _encode([*self.ids]), _encode([*map(len, self.texts)])
+        return b"[%b,%b,[%b]]" % (ids.encode(), sizes.encode(), b",".join(self.texts))
 
     @classmethod
     def decoded(cls, text: bytes) -> ItemList:

@@ -91,11 +91,11 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
             course.end(now)
         case Failed() | Left():
             course.break_off(happening)
-    return course.state, course.events
+    return course.state._replace(number=course.state.number + len(course.events)), course.events
 
 
 class _Course:
-    """One step under way: the state so far, and the events."""
+    """One step under way: the state so far, in which the events are not counted yet, and the events."""
 
     __slots__ = ("events", "state")
 
@@ -105,8 +105,8 @@ class _Course:
 
     def tell(self, kind: str, **members: Any) -> None:
         """Add an event."""
-        self.events.append({"type": kind, "sequence_number": self.state.number, **members})
-        self.state = self.state._replace(number=self.state.number + 1)
+        number = self.state.number + len(self.events)
+        self.events.append({"type": kind, "sequence_number": number, **members})
 
     def begin(self, status: str) -> None:
         """Tell that the response waits, or is worked on, and before that it is created unless it has waited."""
