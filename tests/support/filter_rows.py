@@ -14,6 +14,7 @@ from server.authz.contract.record_filter import (
     Clause,
     Fact,
     FromConfig,
+    NameContains,
     NameIs,
     NameStartsWith,
     OwnerIs,
@@ -56,7 +57,7 @@ ROWS = [
     row("x", "ann", "https://a.example", {"teams": ["ml", "infra"]}, origin="config"),
 ]
 FACTS: list[Fact] = [
-    *[NameIs("a"), NameIs("b"), NameStartsWith("a"), NameStartsWith("ab"), MINE.fact, TEAM.fact],
+    *[NameIs("a"), NameIs("b"), NameStartsWith("a"), NameStartsWith("ab"), NameContains("b"), MINE.fact, TEAM.fact],
     *[OwnerShares("roles", ("ml",)), Unowned(), FromConfig(), Undecided()],
 ]
 
@@ -103,6 +104,8 @@ def holds(fact: Fact, one: Row, undecided: Iterator[bool]) -> bool:
             return one["id"] == name
         case NameStartsWith(prefix):
             return one["id"].startswith(prefix)
+        case NameContains(text):
+            return text in one["id"]
         case OwnerIs(identity, issuer):
             return (one["owner_principal"], one["owner_issuer"]) == (identity, issuer)
         case OwnerShares(attribute, values):

@@ -122,7 +122,7 @@ def _listed_subject(start: Start, translation: Translation, tables: Tables) -> I
     if not may_be_listed(start.text):
         return
     beginning = (("subject_starts_with", start.text),) if start.text else ()
-    facts = beginning + (() if start.complete else (("undecided",),))
+    facts = beginning + (() if start.complete else _unfinished(start, translation))
     guard = type_guard(start.text, _LISTED_TYPE, tables)
     if guard and not guard[0].startswith("startswith"):
         yield Listing(guard, facts)
@@ -137,6 +137,15 @@ def _listed_subject(start: Start, translation: Translation, tables: Tables) -> I
         yield Listing((), facts)
     elif possible:
         yield Listing((equals_any(_LISTED_TYPE, possible),), facts)
+
+
+def _unfinished(start: Start, translation: Translation) -> tuple[tuple[str, ...], ...]:
+    """Return the tests behind a beginning: text that each match contains, which a database finds, and the question."""
+    required = _telling(translation)
+    # A text with a colon may lie half in the type, where no database looks for it.
+    if not required or required in start.text or ":" in required:
+        return (("undecided",),)
+    return (("subject_contains", required), ("undecided",))
 
 
 def _may_begin(start: Start, translation: Translation, beginning: str) -> bool:
@@ -172,11 +181,16 @@ def _starts_with_any(reference: str, prefixes: list[str]) -> str:
 
 def _matches(translation: Translation, reference: str) -> Iterator[str]:
     """Yield the lines that say that the text at `reference` matches."""
-    required = translation.required_text
-    # The prefix is tested before, and shorter texts are in most names.
-    if len(required) >= _TELLING and required not in translation.literal_prefix:
+    if required := _telling(translation):
         yield f"contains({reference}, {string_literal(required)})"
     for pattern in translation.positives:
         yield f"regex.match({raw_literal(pattern)}, {reference})"
     for pattern in translation.negatives:
         yield f"not regex.match({raw_literal(pattern)}, {reference})"
+
+
+def _telling(translation: Translation) -> str:
+    """Return text that each match contains and few others do; empty where the pattern has none."""
+    required = translation.required_text
+    # The prefix is tested before, and shorter texts are in most names.
+    return required if len(required) >= _TELLING and required not in translation.literal_prefix else ""

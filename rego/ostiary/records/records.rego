@@ -27,6 +27,8 @@ fact(["name_is", name]) := name_is(name)
 
 fact(["subject_starts_with", prefix]) := subject_starts_with(prefix)
 
+fact(["subject_contains", text]) := subject_contains(text)
+
 fact(["undecided"]) := undecided
 
 fact(["not", "user_is_owner"]) := negated(user_is_owner)
@@ -57,6 +59,14 @@ spellings contains concat("", [input.type, "::"])
 spellings contains concat("", [type, "::"]) if some type in input.types
 
 spellings contains "vector_db::" if input.type == "vector_store"
+
+# METADATA
+# title: A text in the record's subject
+# description: The text has no colon, so that all of it is in the type or all of it in the name.
+subject_contains(text) if {
+	some spelling in spellings
+	contains(spelling, text)
+} else := {"fact": "name_contains", "holds": true, "text": text}
 
 # METADATA
 # title: A fact that only a question about the record itself decides

@@ -59,6 +59,20 @@ test_a_beginning_that_every_subject_has[name] if {
 	records.subject_starts_with(case.prefix) == true with input as lists(alice, case.type)
 }
 
+test_a_text_is_in_the_type_or_for_the_record_to_tell[text] if {
+	question := object.union(
+		lists(alice, "sql_record::openai_files"),
+		{"types": ["sql_record::openai_files", "sql_record::my_files"]},
+	)
+	some text, said in {
+		"enai": true,
+		"my_": true,
+		"-5-": {"fact": "name_contains", "holds": true, "text": "-5-"},
+		"files-": {"fact": "name_contains", "holds": true, "text": "files-"},
+	}
+	records.fact(["subject_contains", text]) == said with input as question
+}
+
 test_a_beginning_that_no_subject_has[name] if {
 	some name, case in {
 		"another type": {"prefix": "batch::", "type": "prompt"},

@@ -27,6 +27,13 @@ class NameStartsWith:
 
 
 @dataclass(frozen=True, slots=True)
+class NameContains:
+    """The record's name has this text in it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerIs:
     """The record has an owner, and it is this principal."""
 
@@ -57,7 +64,7 @@ class Undecided:
     """Only a question about the record itself tells."""
 
 
-Fact = NameIs | NameStartsWith | OwnerIs | OwnerShares | Unowned | FromConfig | Undecided
+Fact = NameIs | NameStartsWith | NameContains | OwnerIs | OwnerShares | Unowned | FromConfig | Undecided
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +161,8 @@ def _fact(kind: str, operands: dict[str, Any], question: ListQuestion) -> Fact:
             return NameIs(name)
         case "name_starts_with", {"prefix": str(prefix), **rest} if not rest and prefix:
             return NameStartsWith(prefix)
+        case "name_contains", {"text": str(text), **rest} if not rest and text:
+            return NameContains(text)
         case "owner_is", {"id": str(identity), "issuer": str(issuer), **rest} if not rest:
             if principal is None or (principal.id, principal.issuer) != (identity, issuer):
                 raise Malformed("an owner is looked for who is not the caller")

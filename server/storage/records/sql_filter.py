@@ -19,6 +19,7 @@ from server.authz.contract.record_filter import (
     Clause,
     Fact,
     FromConfig,
+    NameContains,
     NameIs,
     NameStartsWith,
     OwnerIs,
@@ -166,6 +167,10 @@ class _Parameters:
         # No name contains the separator, so that a text with one begins no name.
         return "1 = 0" if NAME_END in text else self.dialect.holds.format("facet", self.text(NAME_END + text + end))
 
+    def in_names(self, text: str) -> str:
+        """Return an expression: a name of the record has the text in it."""
+        return "1 = 0" if NAME_END in text else self.dialect.holds.format("facet", self.text(text))
+
 
 def _condition(where: Iterable[Atom], parameters: _Parameters) -> str:
     tests = [(_test(atom.fact, parameters), atom.holds) for atom in where]
@@ -176,15 +181,8 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
     """Return an expression that is true or false for every row, in parentheses."""
     same = parameters.dialect.same
     match fact:
-        case NameIs(name):
-            if parameters.names is not None:
-                return f"({parameters.among_names(name, NAME_END)})"
-            return f"({same.format('id', parameters.text(name))})"
-        case NameStartsWith(prefix):
-            if parameters.names is not None:
-                return f"({parameters.among_names(prefix, '')})"
-            text = parameters.text(prefix)
-            return f"({same.format(f'substr(id, 1, length({text}))', text)})"
+        case NameIs() | NameStartsWith() | NameContains():
+            return f"({_test_of_name(fact, parameters)})"
         case OwnerIs(identity, issuer):
             principal = same.format("owner_principal", parameters.text(identity))
             return f"({principal} AND {same.format('owner_issuer', parameters.text(issuer))})"
@@ -197,6 +195,22 @@ def _test(fact: Fact, parameters: _Parameters) -> str:
             return f"({same.format('origin', parameters.text(Origin.CONFIG.value))})"
         case Undecided():
             raise ValueError("what is undecided is no test of a row")
+
+
+def _test_of_name(fact: NameIs | NameStartsWith | NameContains, parameters: _Parameters) -> str:
+    same, is_called = parameters.dialect.same, parameters.names is not None
+    match fact:
+        case NameIs(name):
+            return parameters.among_names(name, NAME_END) if is_called else same.format("id", parameters.text(name))
+        case NameStartsWith(prefix):
+            if is_called:
+                return parameters.among_names(prefix, "")
+            text = parameters.text(prefix)
+            return same.format(f"substr(id, 1, length({text}))", text)
+        case NameContains(text):
+            return (
+                parameters.in_names(text) if is_called else parameters.dialect.holds.format("id", parameters.text(text))
+            )
 
 
 def _indexed_facts(clauses: Iterable[Clause]) -> tuple[Fact, ...]:

@@ -16,6 +16,7 @@ from server.authz.contract.record_filter import (
     Atom,
     Clause,
     FromConfig,
+    NameContains,
     NameIs,
     NameStartsWith,
     OwnerIs,
@@ -36,6 +37,7 @@ TEAM = {"fact": "owner_shares", "holds": False, "attribute": "teams", "values": 
 ROLES = {"fact": "owner_shares", "holds": True, "attribute": "roles", "values": ["alice", "developer"]}
 NAME = {"fact": "name_is", "holds": True, "name": "file-1"}
 PREFIX = {"fact": "name_starts_with", "holds": True, "prefix": "file-"}
+INSIDE = {"fact": "name_contains", "holds": True, "text": "-5-"}
 UNOWNED = {"fact": "unowned", "holds": True}
 CONFIG = {"fact": "from_config", "holds": False}
 UNDECIDED = {"fact": "undecided", "holds": True}
@@ -63,7 +65,7 @@ def test_a_good_answer_becomes_clauses_in_their_order() -> None:
         clause(0, NAME, CONFIG, effect="forbid"),
         clause(2, MINE, UNDECIDED),
         clause(2, TEAM),
-        clause(10, PREFIX, UNOWNED, ROLES),
+        clause(10, PREFIX, INSIDE, UNOWNED, ROLES),
     )
     assert found == RecordFilter(
         "r1",
@@ -84,6 +86,7 @@ def test_a_good_answer_becomes_clauses_in_their_order() -> None:
                 Effect.PERMIT,
                 (
                     Atom(NameStartsWith("file-"), holds=True),
+                    Atom(NameContains("-5-"), holds=True),
                     Atom(Unowned(), holds=True),
                     Atom(OwnerShares("roles", ("alice", "developer")), holds=True),
                 ),
@@ -143,6 +146,9 @@ MALFORMED: dict[str, Any] = {
     "a name without a name": [clause(0, without(NAME, "name"))],
     "a name and a prefix": [clause(0, {**NAME, "prefix": "x"})],
     "an empty prefix": [clause(0, {**PREFIX, "prefix": ""})],
+    "an empty text in a name": [clause(0, {**INSIDE, "text": ""})],
+    "a text in a name that is none": [clause(0, {**INSIDE, "text": 5})],
+    "a text in a name with more": [clause(0, {**INSIDE, "prefix": "a"})],
     "another owner": [clause(0, {**MINE, "id": "bob"})],
     "a namesake": [clause(0, {**MINE, "issuer": ""})],
     "an owner without an issuer": [clause(0, without(MINE, "issuer"))],

@@ -7,7 +7,16 @@ import re
 
 import pytest
 
-from server.authz.contract.record_filter import Atom, FromConfig, NameIs, NameStartsWith, OwnerIs, OwnerShares, Unowned
+from server.authz.contract.record_filter import (
+    Atom,
+    FromConfig,
+    NameContains,
+    NameIs,
+    NameStartsWith,
+    OwnerIs,
+    OwnerShares,
+    Unowned,
+)
 from server.storage.database.dialect import POSTGRESQL, SQLITE, Dialect
 from server.storage.records.sql_filter import SqlFilter, compile_filter
 from tests.support.database_rows import Rows, SqliteRows
@@ -67,7 +76,13 @@ def test_parameters_are_numbered_and_the_condition_refers_to_each_of_them(dialec
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_of_a_policy_or_a_caller_becomes_sql(dialect: Dialect, text: str) -> None:
     def filter_of(word: str) -> SqlFilter:
-        facts = [NameIs(word), NameStartsWith(word), OwnerIs(word, word + "2"), OwnerShares(word, (word, word + "3"))]
+        facts = [
+            NameIs(word),
+            NameStartsWith(word),
+            NameContains(word),
+            OwnerIs(word, word + "2"),
+            OwnerShares(word, (word, word + "3")),
+        ]
         both = [
             (PERMIT, [Atom(fact, holds), Atom(FromConfig(), holds=True)]) for fact in facts for holds in (True, False)
         ]
@@ -80,7 +95,13 @@ def test_no_text_of_a_policy_or_a_caller_becomes_sql(dialect: Dialect, text: str
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_compared_and_nothing_else(rows: Rows, text: str) -> None:
-    for fact in (NameIs(text), NameStartsWith(text), OwnerIs(text, text), OwnerShares(text, (text,))):
+    for fact in (
+        NameIs(text),
+        NameStartsWith(text),
+        NameContains(text),
+        OwnerIs(text, text),
+        OwnerShares(text, (text,)),
+    ):
         for effect, holds_, expected in ((PERMIT, True, "permit"), (PERMIT, False, "deny")):
             rows.replace([row(text, text, text, {text: [text]}), row("harmless", "ann", "", {"teams": ["ml"]})])
             (mine, _), (other, _) = rows.judge(compile_filter(clauses((effect, [Atom(fact, holds_)])), rows.dialect))

@@ -14,7 +14,15 @@ import pytest
 from policy.vocabulary import Action, Anonymous, Decision, Effect, Principal, Resource, StampOwner, Verdict
 from server.authz.contract.answer import Answer
 from server.authz.contract.question import Question
-from server.authz.contract.record_filter import Atom, Fact, NameIs, NameStartsWith, RecordFilter, Undecided
+from server.authz.contract.record_filter import (
+    Atom,
+    Fact,
+    NameContains,
+    NameIs,
+    NameStartsWith,
+    RecordFilter,
+    Undecided,
+)
 from server.authz.pep import Listing
 from server.authz.permit import MINT, ListPermit, Permit
 from server.quota.storage_limit import StorageLimit
@@ -106,6 +114,9 @@ def test_what_a_rule_says_of_one_name_holds_for_the_record(make: Make) -> None:
         facts = [*FACTS, NameIs("ab"), NameIs("xa"), NameStartsWith("x"), NameIs(""), NameIs("nobody's")]
         facts += [
             NameStartsWith(""),
+            NameContains("x"),
+            NameContains("a\x1fb"),
+            NameContains("\x1f"),
             NameIs("a\x1fb"),
             NameStartsWith("a\x1f"),
             NameIs("\x1f"),
@@ -135,7 +146,7 @@ def possible(filtered: RecordFilter, names: Sequence[str], owner: Principal | No
     stored = row(names[0], None if owner is None else owner.id, None if owner is None else owner.issuer, attributes)
 
     def is_so(fact: Fact, undecided: Iterator[bool]) -> bool:
-        if isinstance(fact, NameIs | NameStartsWith):
+        if isinstance(fact, NameIs | NameStartsWith | NameContains):
             return any(holds(fact, {**stored, "id": name}, undecided) for name in names)
         return holds(fact, stored, undecided)
 
