@@ -288,4 +288,10 @@ SERVICE_MISTAKES = (
         "elif error is None or isinstance(error, Exception):",
         "else:",
     ),
+    Mistake(
+        "a caller whose writes fail has each batch done twice",
+        "server/storage/database/sqlite_batches.py",
+        "if self._careful else",
+        "if self._careful > _CAREFUL else",
+    ),
 )

@@ -1,14 +1,15 @@
 """Batches of work on an SQLite file: one call to a connection's thread, one transaction.
 
-A call to the thread costs more than most statements, and so does a transaction. Each write has a savepoint of its own,
-so that a failed one doesn't undo the others, and no caller learns of success before the transaction has ended.
+A call to the thread costs more than most statements, and so does a transaction. A failed write doesn't undo the others:
+where one fails, all are taken back and done again with a savepoint for each. No caller learns of success before the
+transaction has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,9 @@ from server.storage.database.database import Row, Step
 
 _MOST_TOGETHER: Final = 64
 """Most pieces of work in a batch, during which no other process may write."""
+
+_CAREFUL: Final = 64
+"""Batches with savepoints behind one in which a write failed: where many fail, each would be done twice."""
 
 _TURNS: Final = 3
 """Turns of the event loop in which others can join, since requests that have just arrived are about to ask."""
@@ -73,18 +77,29 @@ class ReadJob(sqlite3.Connection):
 class WriteJob(ReadJob):
     """A connection whose `commit` runs the work in `batch` in one transaction."""
 
+    _careful = 0
+
     def commit(self) -> None:
         """Run the batch; where the transaction fails, run each piece in a transaction of its own."""
-        if len(self.batch) > 1:
+        if len(self.batch) > 1 and self._is_done_together():
+            return
+        for work in self.batch:
+            self._do_alone(work)
+
+    def _is_done_together(self) -> bool:
+        """Run the batch in one transaction, and return whether it was: with savepoints where one of the last failed."""
+        ways = (self._do_with_savepoints,) if self._careful else (self._do_at_once, self._do_with_savepoints)
+        self._careful = max(0, self._careful - 1)
+        for way in ways:
             try:
-                self._do_together()
-            except Exception:  # noqa: BLE001 - whose fault it was turns out when each is tried alone
+                self._do_together(way)
+            except Exception:  # noqa: BLE001 - whose fault it was turns out when each is tried with a savepoint, or alone
+                self._careful = _CAREFUL
                 for work in self.batch:
                     work.fault = None
             else:
-                return
-        for work in self.batch:
-            self._do_alone(work)
+                return True
+        return False
 
     def executescript(self, sql_script: str) -> sqlite3.Cursor:
         """Run the script, and undo all of it if a statement fails."""
@@ -94,7 +109,7 @@ class WriteJob(ReadJob):
             self._undo()
             raise
 
-    def _do_together(self) -> None:
+    def _do_together(self, way: Callable[[], None]) -> None:
         """Run the batch in one transaction; raise what ends the transaction."""
         try:
             self.execute("BEGIN IMMEDIATE")
@@ -104,18 +119,26 @@ class WriteJob(ReadJob):
                 work.fault = fault
             return
         try:
-            for work in self.batch:
-                self.execute("SAVEPOINT work")
-                try:
-                    self.take(work)
-                except Exception as fault:  # noqa: BLE001 - raised in the waiting caller
-                    work.fault = fault
-                    self.execute("ROLLBACK TO work")
-                self.execute("RELEASE work")
+            way()
             self.execute("COMMIT")
         except BaseException:
             self._undo()
             raise
+
+    def _do_at_once(self) -> None:
+        for work in self.batch:
+            self.take(work)
+
+    def _do_with_savepoints(self) -> None:
+        for work in self.batch:
+            self.execute("SAVEPOINT work")
+            try:
+                self.take(work)
+            except Exception as fault:  # noqa: BLE001 - raised in the waiting caller
+                work.fault = fault
+                self._careful = _CAREFUL
+                self.execute("ROLLBACK TO work")
+            self.execute("RELEASE work")
 
     def _do_alone(self, work: _Work) -> None:
         try:

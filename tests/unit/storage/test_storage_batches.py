@@ -57,6 +57,22 @@ def test_writes_that_wait_at_the_same_time_share_a_transaction(tmp_path: Path) -
     ]
 
 
+def test_savepoints_are_made_only_where_a_write_has_failed(tmp_path: Path) -> None:
+    async def work(database: SqliteDatabase) -> None:
+        for number in range(4):
+            names = [f"{number}{name}" for name in "abc"]
+            # In the second batch two have one id.
+            names[1] = names[0] if number == 1 else names[1]
+            await asyncio.gather(*(database.write(new(database, name)) for name in names), return_exceptions=True)
+        assert len(await database.read(IDS)) == 11
+
+    statements = with_things(tmp_path, work)
+    said = [statement for statement in statements if not statement.startswith("INSERT")]
+    cautious = ["BEGIN IMMEDIATE", *["SAVEPOINT work", "RELEASE work"] * 3, "COMMIT"]
+    failed = [*cautious[:3], "SAVEPOINT work", "ROLLBACK TO work", "RELEASE work", *cautious[5:]]
+    assert said == ["BEGIN IMMEDIATE", "COMMIT", "BEGIN IMMEDIATE", "ROLLBACK", *failed, *cautious * 2]
+
+
 def test_one_that_fails_takes_nothing_of_the_others_with_it_and_leaves_nothing(tmp_path: Path) -> None:
     async def work(database: SqliteDatabase) -> None:
         await database.write(new(database, "there"))
