@@ -26,7 +26,7 @@ def called(name: str, given: dict[str, Any]) -> Any:  # noqa: C901 - a row for e
         case "process":
             return os.getpid()
         case "child":
-            return subprocess.Popen(["/bin/sleep", "600"]).pid
+            return subprocess.Popen(["/bin/sleep", "60"]).pid
         case "never":
             return None
         case "large":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -131,11 +133,21 @@ def test_a_program_ends_with_the_server() -> None:
 
         async def course(sessions: Sessions) -> None:
             os.write(theirs, (await call(sessions, "process", "stays")).encode())
-            os.kill(os.getpid(), 9)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        run(course)
+        try:
+            run(course)
+        finally:
+            os._exit(1)
+    os.close(theirs)
     os.waitpid(child, 0)
-    asyncio.run(gone(int(os.read(ours, 20))))
+    pid = int(os.read(ours, 20))
+    os.close(ours)
+    try:
+        asyncio.run(gone(pid))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
