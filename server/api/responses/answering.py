@@ -125,7 +125,7 @@ class RespondingChat:
 
     async def _completed(self, request: ChatRequest) -> Pieces:
         rounds, size = self._rounds, 0
-        state, model = self._passed(self._state, rounds.listed()), self._model
+        state, model = self._passed(self._state, await rounds.listed()), self._model
         if rounds.has_first_calls:
             state = await self._called(state, rounds.first())
             model, request = await rounds.next(state)
@@ -232,7 +232,7 @@ class _ResponseStream:
         self._ending: asyncio.Future[bytes] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._step([Begun(), *self._rounds.listed()])
+        yield self._step([Begun(), *await self._rounds.listed()])
         end: Happening | None = None
         try:
             async for told in self._told():

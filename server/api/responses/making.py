@@ -87,6 +87,9 @@ class Making:
     ) -> tuple[RespondingChat, ChatRequest]:
         gate, body, context = opening.gate, opening.body, opening.context
         items = await asked_items(self._seals, gate, context, model.name)
+        if tools:
+            # There may be hundreds of them, which are written and read with the chat.
+            await self._endings.calls.steps.pass_on()
         first = replace(body, settings=settings_with(body, tools))
         short = await self._compacting.compacted(request, opening, model, items, first.settings, course.through)
         state = course.state

@@ -131,8 +131,13 @@ class Rounds:
         """True if the model is not asked again."""
         return self._is_over
 
-    def listed(self) -> Iterator[Happening]:
-        """Yield what happens before anything else."""
+    async def listed(self) -> list[Happening]:
+        """Return what happens before anything else, which may be long lists of tools."""
+        if self._tools.listed:
+            await self._turns.steps.pass_on()
+        return [*self._listed()]
+
+    def _listed(self) -> Iterator[Happening]:
         for number, (beginning, outcome) in enumerate(self._tools.listed, 1):
             yield ToolBegun(-number, beginning.kind, beginning.members, (*beginning.events,))
             yield _ended(-number, outcome)
