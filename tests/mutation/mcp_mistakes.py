@@ -124,7 +124,7 @@ MCP_MISTAKES = (
     Mistake(
         "a stream is silent while a tool works",
         "server/api/responses/answering.py",
-        "with_signs(rounds.calls(self._state))",
+        "with_keep_alives(rounds.calls(self._state))",
         "aiter(rounds.calls(self._state))",
     ),
     Mistake(

@@ -10,8 +10,8 @@ from typing import Final, TypeAlias
 from server.api.responses.chunks import read_beside, read_events, read_whole
 from server.api.responses.happenings import Begun, Ended, Failed, Happening, Left, ToolBegun
 from server.api.responses.loop import Step, step
+from server.api.responses.server_tools.keep_alive import KEEP_ALIVE, with_keep_alives
 from server.api.responses.server_tools.rounds import CallTurns, Counted, Rounds, uncounted
-from server.api.responses.server_tools.signs import SIGN, with_signs
 from server.api.responses.state import MOST_OUTPUT, State
 from server.background.lasting import LastingWork
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
@@ -248,8 +248,8 @@ class _ResponseStream:
         """Yield the events of every round; raises ProviderFailed, NoRoom, and what another round raises."""
         rounds = self._rounds
         if self._chunks is None:
-            async for happenings in with_signs(rounds.first()):
-                yield SIGN if happenings is None else self._step(happenings)
+            async for happenings in with_keep_alives(rounds.first()):
+                yield KEEP_ALIVE if happenings is None else self._step(happenings)
             self._chunks = await self._next()
         while True:
             async for piece in self._chunks:
@@ -261,8 +261,8 @@ class _ResponseStream:
                     break
             if not rounds.go_on(self._state):
                 return
-            async for happenings in with_signs(rounds.calls(self._state)):
-                yield SIGN if happenings is None else self._step(happenings)
+            async for happenings in with_keep_alives(rounds.calls(self._state)):
+                yield KEEP_ALIVE if happenings is None else self._step(happenings)
             if rounds.is_over or self._state.is_full:
                 return
             await self._chunks.aclose()

@@ -14,8 +14,8 @@ import pytest
 from server.api.responses import answering
 from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
 from server.api.responses.server_tools import rounds as subject
+from server.api.responses.server_tools.keep_alive import KEEP_ALIVE
 from server.api.responses.server_tools.rounds import MOST_ROUNDS, Counted, Rounds
-from server.api.responses.server_tools.signs import SIGN
 from server.api.responses.server_tools.tool import FirstCall, ToolSet
 from server.api.responses.state import MOST_OUTPUT, State
 from server.http.errors import ApiError
@@ -76,9 +76,9 @@ def run(
         raw = b"".join([piece async for piece in events]).decode()
         await events.aclose()
         assert (endings.room.used, endings.calls.under_way.used) == (0, 0)
-        found.signs = raw.count(SIGN.decode())
+        found.signs = raw.count(KEEP_ALIVE.decode())
         found.events = [
-            loads(text.partition("data: ")[2]) for text in raw.replace(SIGN.decode(), "").split("\n\n")[:-2]
+            loads(text.partition("data: ")[2]) for text in raw.replace(KEEP_ALIVE.decode(), "").split("\n\n")[:-2]
         ]
 
     asyncio.run(go())

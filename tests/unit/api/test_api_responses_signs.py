@@ -9,15 +9,15 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from server.api.responses.server_tools import rounds, signs
-from server.api.responses.server_tools.signs import with_signs
+from server.api.responses.server_tools import keep_alive, rounds
+from server.api.responses.server_tools.keep_alive import with_keep_alives
 from server.telemetry.tool_counters import ToolCounters
 from tests.support.scripted_tools import Tool, said
 from tests.unit.api.test_api_responses_rounds import run
 
 
 def test_a_stream_tells_that_it_goes_on_while_a_tool_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signs, "SILENT_SECONDS", 0.01)
+    monkeypatch.setattr(keep_alive, "SILENT_SECONDS", 0.01)
 
     async def slow(arguments: str) -> str:
         await asyncio.sleep(0.1)
@@ -37,7 +37,7 @@ def test_signs_end_with_what_they_stand_for() -> None:
     async def course() -> None:
         came = list[int | None]()
         with pytest.raises(ValueError):
-            async for each in with_signs(failing()):
+            async for each in with_keep_alives(failing()):
                 came.append(each)
         assert came == [1]
 

@@ -1,4 +1,4 @@
-"""Signs of life in a stream that is silent, such as while a tool works: proxies and clients give up on others."""
+"""Comments in a stream that is silent, such as while a tool works: proxies and clients give up on silent ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 SILENT_SECONDS: Final = 15.0
 """Seconds without an event after which a stream says that it goes on."""
 
-SIGN: Final = b": keep-alive\n\n"
+KEEP_ALIVE: Final = b": keep-alive\n\n"
 """A comment in a stream of events, which clients pass over."""
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ T = TypeVar("T")
 _END: Final = object()
 
 
-async def with_signs(source: AsyncIterator[T]) -> AsyncIterator[T | None]:
+async def with_keep_alives(source: AsyncIterator[T]) -> AsyncIterator[T | None]:
     """Yield what comes of the source, and None whenever nothing has come for a while."""
     while True:
         waiting = asyncio.ensure_future(anext(source, _END))
