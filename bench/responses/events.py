@@ -7,10 +7,10 @@ from statistics import median
 from time import perf_counter
 from typing import Final
 
-from server.api.responses.answering import event_text
 from server.api.responses.chunks import read_events
 from server.api.responses.happenings import Begun
 from server.api.responses.loop import step
+from server.api.responses.response_stream import event_text
 from server.api.responses.state import State
 
 EVENTS: Final = 2_000

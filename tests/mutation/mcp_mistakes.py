@@ -123,7 +123,7 @@ MCP_MISTAKES = (
     ),
     Mistake(
         "a stream is silent while a tool works",
-        "server/api/responses/answering.py",
+        "server/api/responses/response_stream.py",
         "with_keep_alives(rounds.calls(self._state))",
         "aiter(rounds.calls(self._state))",
     ),

@@ -7,6 +7,7 @@ from tests.mutation.mistake import Mistake
 CONTEXT = "server/api/responses/context.py"
 STORE = "server/api/responses/store.py"
 ANSWERING = "server/api/responses/answering.py"
+STREAM = "server/api/responses/response_stream.py"
 UNSEALING = "server/api/responses/unsealing.py"
 SEALS = "server/authn/seals.py"
 ASKING = "server/api/responses/asking.py"
@@ -67,13 +68,13 @@ RESPONSE_MISTAKES = (
     Mistake("small responses are held without end", ANSWERING, "self._size = LEAST_HELD + size", "self._size = size"),
     Mistake(
         "a client that leaves keeps the room of its response",
-        ANSWERING,
+        STREAM,
         "                finally:\n                    self._turn.end()",
         "                finally:\n                    pass",
     ),
     Mistake(
         "a response that is not kept is told as completed",
-        ANSWERING,
+        STREAM,
         'if state.status != "failed":',
         'if state.status == "failed":',
     ),
@@ -128,7 +129,7 @@ RESPONSE_MISTAKES = (
     ),
     Mistake(
         "a stream without an event is kept when its client leaves",
-        ANSWERING,
+        STREAM,
         "has_begun = self._state.number > 0",
         "has_begun = self._state.number >= 0",
     ),

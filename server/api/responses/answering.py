@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 from server.api.responses.chunks import read_beside, read_events, read_whole
-from server.api.responses.happenings import Begun, Ended, Failed, Happening, Left, ToolBegun
+from server.api.responses.happenings import Ended, Happening, ToolBegun
 from server.api.responses.loop import Step, step
-from server.api.responses.server_tools.keep_alive import KEEP_ALIVE, with_keep_alives
+from server.api.responses.response_stream import END, Keep, Read, ResponseStream, passed
 from server.api.responses.server_tools.rounds import CallTurns, Counted, Rounds, uncounted
-from server.api.responses.state import MOST_OUTPUT, State
+from server.api.responses.state import State
 from server.background.lasting import LastingWork
-from server.fairness.shares import FairShares, NoRoom, Share, Turn
+from server.fairness.shares import FairShares, Share
 from server.fairness.threads import in_thread
-from server.http.error_table import error_of
-from server.http.errors import ApiError, provider_error
+from server.http.errors import ApiError
 from server.inference.answers.model_name import QUICK
 from server.inference.answers.plain import encoded
 from server.inference.provider import (
-    DONE,
     ChatModel,
     ChatRequest,
     ChatStream,
     Pieces,
-    ProviderFailed,
 )
-from server.json_input.strict import Json
 
 UNDER_WAY: Final = Share(
     "bytes of responses under way", 1024 * 1024 * 1024, 64 * 1024 * 1024, waiting=1024, waiting_each=128, seconds=5.0
@@ -38,19 +33,8 @@ UNDER_WAY: Final = Share(
 LEAST_HELD: Final = 128 * 1024
 """Bytes that each response counts for at least, so that one caller has at most 512 under way."""
 
-_END: Final = "end of a response"
-_CODES: Final = {400: "invalid_prompt", 413: "invalid_prompt", 429: "rate_limit_exceeded"}
-
-Keep: TypeAlias = Callable[[State, Sequence[Json]], Awaitable[None]]
-"""Stores a response that is over, and what goes with it; it is given the events of the end, too, which are not told
-yet. Raises the exception for the caller if it can't.
-"""
-
 Passing: TypeAlias = Callable[[State], Awaitable[None]]
 """Takes note of a response whose tools are called, when they begin and when they have ended."""
-
-Read: TypeAlias = Callable[[bytes], list[Happening]]
-"""Returns what happens in a piece of a chat's stream; raises NotAnAnswer."""
 
 
 class Endings(LastingWork):
@@ -104,7 +88,7 @@ class RespondingChat:
         self._endings = endings
         self._request_id = request_id
         self._read = read
-        self._events: _ResponseStream | None = None
+        self._events: ResponseStream | None = None
 
     @property
     def calls_first(self) -> bool:
@@ -145,7 +129,7 @@ class RespondingChat:
             await self._keep(state, events)
             return b""
 
-        await self._endings.reach(_END, kept())
+        await self._endings.reach(END, kept())
         shown = state.response()
         return [await in_thread(encoded, shown) if size > QUICK else encoded(shown)]
 
@@ -174,7 +158,7 @@ class RespondingChat:
         except BaseException:
             await self._rounds.aclose()
             raise
-        self._events = _ResponseStream(
+        self._events = ResponseStream(
             chunks,
             self._named_in(self._state),
             self._keep,
@@ -195,154 +179,8 @@ class RespondingChat:
         return await self._events.told(error)
 
     def _passed(self, state: State, happenings: Iterable[Happening]) -> State:
-        return _passed(state, happenings, self._step)[0]
+        return passed(state, happenings, self._step)[0]
 
     def _named_in(self, state: State) -> State:
         """Return the state with the name of the model that answers."""
         return state._replace(head={**state.head, "model": self._named()})
-
-
-class _ResponseStream:
-    """The events of one response, which come with the chunks of a chat; the last piece ends with `DONE`."""
-
-    def __init__(
-        self,
-        chunks: ChatStream | None,
-        state: State,
-        keep: Keep,
-        turn: Turn,
-        endings: Endings,
-        request_id: str,
-        rounds: Rounds,
-        read: Read,
-        step: Step,
-        *,
-        keeps_left: bool,
-    ) -> None:
-        self._one_step = step
-        self._keeps_left = keeps_left
-        self._chunks = chunks
-        self._read = read
-        self._state = state
-        self._keep = keep
-        self._endings = endings
-        self._request_id = request_id
-        self._turn = turn
-        self._rounds = rounds
-        self._ending: asyncio.Future[bytes] | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._step([Begun(), *await self._rounds.listed()])
-        end: Happening | None = None
-        try:
-            async for told in self._told():
-                if told:
-                    yield told
-        except ProviderFailed as failure:
-            end = failed(provider_error(failure))
-        except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
-            end = failed(fault if isinstance(fault, ApiError) else error_of(fault, self._request_id))
-        yield await self._end(Ended(int(time.time())) if end is None else end)
-
-    async def _told(self) -> AsyncIterator[bytes]:
-        """Yield the events of every round; raises ProviderFailed, NoRoom, and what another round raises."""
-        rounds = self._rounds
-        if self._chunks is None:
-            async for happenings in with_keep_alives(rounds.first()):
-                yield KEEP_ALIVE if happenings is None else self._step(happenings)
-            self._chunks = await self._next()
-        while True:
-            async for piece in self._chunks:
-                if piece.startswith(b":"):
-                    # Events may follow in the same piece.
-                    yield piece[: piece.index(b"\n\n") + 2]
-                yield self._step(await read_beside(self._read, piece))
-                if self._state.is_full:
-                    break
-            if not rounds.go_on(self._state):
-                return
-            async for happenings in with_keep_alives(rounds.calls(self._state)):
-                yield KEEP_ALIVE if happenings is None else self._step(happenings)
-            if rounds.is_over or self._state.is_full:
-                return
-            await self._chunks.aclose()
-            self._chunks = await self._next()
-
-    async def _next(self) -> ChatStream:
-        model, request = await self._rounds.next(self._state)
-        return await model.stream(request)
-
-    async def aclose(self) -> None:
-        """End the provider's work and that of tools, and keep a response whose caller has left, where it is to be."""
-        try:
-            if self._chunks is not None:
-                await self._chunks.aclose()
-        finally:
-            try:
-                await self._rounds.aclose()
-            finally:
-                try:
-                    await self._keep_left()
-                finally:
-                    self._turn.end()
-
-    async def _keep_left(self) -> None:
-        """Keep the response as far as it has come, unless its end is reached already."""
-        has_begun = self._state.number > 0
-        if self._keeps_left and has_begun:
-            await self._end(Left())
-
-    async def told(self, error: ApiError) -> bytes:
-        """Return the last events of a stream that is ended from outside; those of an end that is near come."""
-        return await self._end(failed(error))
-
-    async def _end(self, happening: Happening) -> bytes:
-        if self._ending is None:
-            self._ending = asyncio.ensure_future(self._endings.reach(_END, self._kept(happening)))
-        return await asyncio.shield(self._ending)
-
-    async def _kept(self, happening: Happening) -> bytes:
-        """Keep the response as it is after its last happening, and return the events of that."""
-        state, events = self._one_step(self._state, happening)
-        try:
-            await self._keep(state, events)
-        except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
-            if state.status != "failed":
-                state, events = self._one_step(self._state, failed(error_of(fault, self._request_id)))
-        self._state = state
-        return await _all_texts(events, is_heavy=MOST_OUTPUT - state.left > QUICK) + DONE
-
-    def _step(self, happenings: Iterable[Happening]) -> bytes:
-        self._state, events = _passed(self._state, happenings, self._one_step)
-        return _texts(events)
-
-
-def _passed(state: State, happenings: Iterable[Happening], step: Step) -> tuple[State, list[Json]]:
-    events = list[Json]()
-    for happening in happenings:
-        state, more = step(state, happening)
-        events += more
-    return state, events
-
-
-def event_text(event: Json) -> bytes:
-    """Return an event as a server-sent event."""
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), encoded(event))
-
-
-async def _all_texts(events: list[Json], *, is_heavy: bool) -> bytes:
-    """Return the text of the last events, which hold the whole response several times."""
-    try:
-        return await in_thread(_texts, events) if is_heavy else _texts(events)
-    except NoRoom:
-        # The end of a stream is not left out, and it is bounded.
-        return _texts(events)
-
-
-def _texts(events: Iterable[Json]) -> bytes:
-    return b"".join(map(event_text, events))
-
-
-def failed(error: ApiError) -> Failed:
-    """Return what happens to a response when its caller is told of this error."""
-    return Failed(_CODES.get(error.status, "server_error"), error.message)

@@ -12,11 +12,12 @@ from starlette.types import Message
 
 from server.api.models.chosen import answering_name
 from server.api.models.model import Model
-from server.api.responses.answering import Endings, Keep, Passing, Read, RespondingChat
+from server.api.responses.answering import Endings, Passing, RespondingChat
 from server.api.responses.asking import AskedTurns
 from server.api.responses.chunks import read_events
 from server.api.responses.compaction.compacting import Compacting
 from server.api.responses.loop import step
+from server.api.responses.response_stream import Keep, Read
 from server.api.responses.server_tools.offering import settings_with
 from server.api.responses.server_tools.rounds import Rounds
 from server.api.responses.server_tools.tool import Opening, ServerTools, ToolSet

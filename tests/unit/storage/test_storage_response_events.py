@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from server.api.responses.answering import event_text
 from server.api.responses.background import kept_events
 from server.api.responses.background.kept_events import Batch, KeptEvents
 from server.api.responses.happenings import Begun, Called, Ended, Happening, Queued, Said, Thought, ToolBegun, ToolEnded
 from server.api.responses.loop import step
+from server.api.responses.response_stream import event_text
 from server.api.responses.state import State
 from server.storage.database.counting import PARTS
 from server.storage.database.migrate import bring_up_to_date

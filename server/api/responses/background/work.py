@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from server.api.responses.answering import RespondingChat, failed
+from server.api.responses.answering import RespondingChat
 from server.api.responses.background.callers import Callers
 from server.api.responses.background.gathered import GatheringChat
 from server.api.responses.background.held import HeldResponse
@@ -23,6 +23,7 @@ from server.api.responses.background.later import LaterResponses
 from server.api.responses.chunks import read_joined
 from server.api.responses.context import Contexts
 from server.api.responses.making import Course, Making
+from server.api.responses.response_stream import failed
 from server.api.responses.server_tools.tool import Opening
 from server.api.responses.state import State
 from server.api.responses.store import Filling, digits_of, members_of
