@@ -10,7 +10,7 @@ from typing import Final
 from server.authz.contract.answer import Answer, read_answer, read_answers, read_undecided
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import MALFORMED, NEITHER, ListQuestion, Question, encode, encode_list, encode_many
-from server.authz.contract.record_filter import RecordFilter, read_filter
+from server.authz.contract.record_filter import KnownFilters, RecordFilter, read_filter
 from server.authz.observer import NullObserver, Observer, Outcome, QuestionKind, outcome_of
 from server.authz.opa.exchanges import Exchanges
 from server.authz.opa.room import LARGE_BYTES, SMALL_BYTES, SMALL_QUESTIONS, SMALL_TEXT
@@ -39,6 +39,7 @@ class PolicyDecisionPoint:
         self.live_revision: str | None = None
         self.live_since: float | None = None
         self._observer = NullObserver() if observer is None else observer
+        self._filters = KnownFilters()
         self._exchanges = Exchanges(transport, self._observer.answered)
 
     async def ask(self, question: Question) -> Answer:
@@ -86,11 +87,11 @@ class PolicyDecisionPoint:
             self._check_fitness()
             body = encode_list(question)
             if len(body) <= SMALL_BYTES:
-                reply = await self._exchanges.small(body, Entrypoint.FILTER)
+                found = self._filters.read(body, await self._exchanges.small(body, Entrypoint.FILTER), question)
             else:
                 del body
                 reply = await self._large_reply(partial(encode_list, question), Entrypoint.FILTER)
-            found = read_filter(reply, question)
+                found = read_filter(reply, question)
             self._check_revision(found.revision)
         except PolicyUnavailable as failure:
             self.no_decision(failure)

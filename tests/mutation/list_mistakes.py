@@ -132,4 +132,16 @@ LIST_MISTAKES = (
     Mistake("a dot matches a newline", READER, "EVERYTHING if flags & _DOTALL else _NOT_NEWLINE", "EVERYTHING"),
     Mistake("case is never ignored", READER, "flags & (_IGNORECASE | _ASCII)", "flags & _ASCII"),
     Mistake("a word's characters are ASCII", READER, "ascii_only=bool(flags & _ASCII)", "ascii_only=True"),
+    Mistake(
+        "the filter of one caller is known for another",
+        "server/authz/contract/record_filter.py",
+        "self._known.get((asked, body))",
+        "next((known for (_, told), known in self._known.items() if told == body), None)",
+    ),
+    Mistake(
+        "any number of filters is known",
+        "server/authz/contract/record_filter.py",
+        "            if len(self._known) >= MOST_KNOWN:\n                del self._known[next(iter(self._known))]\n",
+        "",
+    ),
 )

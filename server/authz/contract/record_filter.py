@@ -11,6 +11,12 @@ from server.authz.contract.answer import Malformed, exactly, read_reply, revisio
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion
 
+MOST_KNOWN: Final = 64
+"""Answers that a process knows."""
+
+LONGEST_KNOWN: Final = 32 * 1024
+"""Bytes of an answer that it keeps; some two hundred clauses, which take a fifth of a megabyte."""
+
 
 @dataclass(frozen=True, slots=True)
 class NameIs:
@@ -97,6 +103,28 @@ class RecordFilter:
     revision: str
     clauses: tuple[Clause, ...]
     decision_id: str | None = None
+
+
+class KnownFilters:
+    """Reads answers, and knows the last ones: OPA is asked each time, but equal answers are taken apart once.
+
+    What an answer may say depends on its question, so that both have to be equal to the byte.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], RecordFilter] = {}
+
+    def read(self, asked: bytes, body: bytes, question: ListQuestion) -> RecordFilter:
+        """Return what `read_filter` does for the answer to `question`, which was sent as `asked`."""
+        if len(body) > LONGEST_KNOWN:
+            return read_filter(body, question)
+        found = self._known.get((asked, body))
+        if found is None:
+            found = read_filter(body, question)
+            if len(self._known) >= MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[asked, body] = found
+        return found
 
 
 def read_filter(body: bytes, question: ListQuestion) -> RecordFilter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from policy.vocabulary import Action, Anonymous, Effect, Principal
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, encode_list
 from server.authz.contract.record_filter import (
+    MOST_KNOWN,
     Atom,
     Clause,
     FromConfig,
+    KnownFilters,
     NameContains,
     NameIs,
     NameStartsWith,
@@ -217,3 +220,27 @@ def test_a_list_question_of_no_text_is_not_asked() -> None:
 def test_no_list_holds_what_is_to_be_created() -> None:
     with pytest.raises(ValueError, match="to be created"):
         ListQuestion(ALICE, Action.CREATE, "prompt")
+
+
+def test_an_equal_answer_to_an_equal_question_is_known() -> None:
+    known, body = KnownFilters(), answer(clauses=[clause(0, MINE)])
+    first = known.read(encode_list(FILES), body, FILES)
+    assert known.read(encode_list(FILES), bytes(bytearray(body)), FILES) is first
+    assert known.read(encode_list(FILES), answer(clauses=[clause(1, MINE)]), FILES) != first
+
+
+def test_an_answer_that_is_known_is_none_to_another_callers_question() -> None:
+    known, body = KnownFilters(), answer(clauses=[clause(0, MINE)])
+    other = replace(FILES, principal=Principal("bob", "https://issuer.example"))
+    known.read(encode_list(FILES), body, FILES)
+    with pytest.raises(PolicyUnavailable):
+        known.read(encode_list(other), body, other)
+
+
+def test_few_answers_are_known_and_no_long_ones() -> None:
+    known = KnownFilters()
+    for index in range(2 * MOST_KNOWN):
+        known.read(encode_list(FILES), answer(clauses=[clause(index, MINE)]), FILES)
+    known.read(encode_list(FILES), answer(clauses=[clause(index, MINE) for index in range(1000)]), FILES)
+    assert len(known._known) == MOST_KNOWN
+    assert max(len(body) for _, body in known._known) < 1000
