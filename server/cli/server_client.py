@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote, urlsplit
 
 import typer
 
@@ -24,6 +26,9 @@ URL_VARIABLE: Final = "OSTIARY_URL"
 Url = Annotated[str, typer.Option(envvar=URL_VARIABLE, metavar="URL", help="The address of the server.")]
 STANDARD_URL: Final = "http://127.0.0.1:8321"
 
+_PLACE: Final = f"`--url`, or the variable `{URL_VARIABLE}`"
+
+_TOKEN: Final = re.compile("[!-~]+")
 _TRIES: Final = 8
 _LONGEST_PAUSE: Final = 30.0
 _SECONDS: Final = 120.0
@@ -67,6 +72,8 @@ class ServerClient:
             time.sleep(min(_LONGEST_PAUSE, float(answer.headers.get("retry-after", pause))))
             pause *= 2
         sentence = f"{answer.status_code}: {_said(answer)}"
+        if answer.status_code == 401 and "authorization" not in self._client.headers:
+            sentence += f"; set the variable `{TOKEN_VARIABLE}`"
         if answer.status_code in (400, 403, 413) and method == "POST":
             raise Refused(sentence)
         kind = Unreachable if answer.status_code >= 500 or answer.status_code in _COMES_AGAIN else Stopped
@@ -113,14 +120,49 @@ def server_at(url: str) -> Iterator[ServerClient]:
     from server.net.log_filter import quieten_clients
 
     quieten_clients()
-    token = os.environ.get(TOKEN_VARIABLE)
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    headers = _authorization(os.environ.get(TOKEN_VARIABLE))
+    _check_address(url)
     try:
         client = httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False)
     except (httpx.InvalidURL, ValueError):
-        raise Stopped("the address of the server is not one of HTTP, such as http://127.0.0.1:8321") from None
+        raise _no_address() from None
     with client:
         yield ServerClient(client)
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    """Return the header for a token, and none without one; raise Stopped for what can't be a token."""
+    if token is None:
+        return {}
+    if not token.strip():
+        raise Stopped(f"the variable `{TOKEN_VARIABLE}` is empty; put a token into it, or unset it to ask without one")
+    if not _TOKEN.fullmatch(token):
+        raise Stopped(
+            f"the variable `{TOKEN_VARIABLE}` holds a blank, the end of a line or another character that no token has; "
+            "put the token alone into it"
+        )
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _check_address(url: str) -> None:
+    """Raise Stopped for an address that is none of a server; what it holds is not repeated, since it may be secret."""
+    try:
+        parts = urlsplit(url)
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise _no_address() from None
+    if not is_whole or not _TOKEN.fullmatch(url):
+        raise _no_address()
+    if parts.username is not None or "?" in url or "#" in url:
+        raise Stopped(f"the address of the server ({_PLACE}) has a name, a query or a fragment; leave that out")
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise Stopped(
+            f"the address of the server ({_PLACE}) ends in `/v1`, which the command adds itself; leave that out"
+        )
+
+
+def _no_address() -> Stopped:
+    return Stopped(f"the address of the server ({_PLACE}) is not one of HTTP, such as {STANDARD_URL}")
 
 
 @contextmanager
@@ -135,8 +177,6 @@ def progress(length: int, what: str) -> Iterator[Callable[[int], None]]:
 
 def segment(text: str) -> str:
     """Return a text as one segment of a path."""
-    from urllib.parse import quote
-
     return quote(text, safe="")
 
 

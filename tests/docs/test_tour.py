@@ -175,5 +175,17 @@ def test_a_response_goes_on_from_another_and_fills_a_conversation(
     assert said.splitlines() == ["echo: what is my name?", "3 items were asked about", "['user', 'assistant']"]
 
 
+def test_a_file_of_requests_is_answered_line_by_line(tour: Tour, blocks: list[str]) -> None:
+    told = tour.shell(blocks[0], blocks[9]).splitlines()
+    assert told[-3] == "completed: 1 of 2 lines are answered, 1 are not"
+    answered, refused = map(json.loads, told[-2:])
+    assert (answered["custom_id"], answered["response"]["body"]["choices"][0]["message"]["content"]) == (
+        "one",
+        "echo: later",
+    )
+    error = refused["response"]["body"]["error"]
+    assert (refused["custom_id"], error["code"]) == ("two", "model_not_found")
+
+
 def test_no_block_of_the_tour_goes_untested(blocks: list[str], sdk_blocks: list[str]) -> None:
-    assert (len(blocks), len(sdk_blocks)) == (9, 3)
+    assert (len(blocks), len(sdk_blocks)) == (10, 3)

@@ -74,8 +74,8 @@ def test_an_explanation_says_what_held_and_what_did_not() -> None:
         "--resource",
         "model::research-preview",
     )
-    assert 'access_policy[0] (config.yaml:109): "user with research in teams" holds\n' in done.stdout
-    assert 'access_policy[1] (config.yaml:114): "resource is model::assistant" does not hold\n' in done.stdout
+    assert 'access_policy[0] (config.yaml:113): "user with research in teams" holds\n' in done.stdout
+    assert 'access_policy[1] (config.yaml:118): "resource is model::assistant" does not hold\n' in done.stdout
     done = ostiary("explain", CONFIG, "--as", "a", "--route", "GET /v1/files")
     assert (
         'route_policy[1] (config.yaml:80): "path is /v1/models or /v1/providers" does not hold, '
