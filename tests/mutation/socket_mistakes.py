@@ -115,6 +115,18 @@ SOCKET_MISTAKES = (
         "call_later(3600, self._transport.abort)",
     ),
     Mistake(
+        "a response without output asks its model",
+        "server/api/responses/routes.py",
+        "if not body.generates:",
+        "if body.generates is None:",
+    ),
+    Mistake(
+        "a response without output is not checked",
+        "server/api/responses/routes.py",
+        "        await self._making.check(request, opening, model)\n        state =",
+        "        state =",
+    ),
+    Mistake(
         "a message may ask for what isn't served on a WebSocket",
         "server/api/responses/body.py",
         "for name in (name for name, is_given in refused.items() if is_given):",

@@ -85,7 +85,8 @@ class ResponseBody:
     names of its tools stand for. `offered` are the names of the functions that the chat has, and `served` the tools
     that this server runs, by their types, each as its place and what its check returned. `approvals` are requests for
     approvals that the input brings along, by their ids. `include` are the parts of items that the answer has besides. A
-    context of more than `compact_at` tokens is summed up.
+    context of more than `compact_at` tokens is summed up. Without `generates` no model is asked, and the next response
+    goes on from this one.
     """
 
     model: str
@@ -105,6 +106,7 @@ class ResponseBody:
     include: frozenset[str]
     items: Sequence[InputItem]
     files: Sequence[tuple[str, str]]
+    generates: bool = True
 
 
 def built_response(
@@ -180,13 +182,13 @@ def read_create(document: Document) -> Json:
         raise wrong("type", f"must be `{CREATE}`; other events of clients are not served")
     refused = {
         "background": bool(body.get("background")),
-        "generate": body.get("generate") is False,
         # A client that has named its streams takes the events without a name for those of another one.
         "stream_id": body.get("stream_id") is not None,
     }
     for name in (name for name, is_given in refused.items() if is_given):
         raise InvalidJson(f"`{name}` is not served on a WebSocket; leave it out", name, "unsupported_parameter")
-    return read_response(Document({**body, "stream": True}, document.raw))
+    generates = _switch(body, "generate", default=True)
+    return {**read_response(Document({**body, "stream": True}, document.raw)), "generates": generates}
 
 
 RESPONSE: Final = BodyParser(read_response, built_response)

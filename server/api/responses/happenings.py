@@ -102,6 +102,12 @@ class Ended(NamedTuple):
     now: int
 
 
+class Prepared(NamedTuple):
+    """The response is over without an answer: the next one goes on from it."""
+
+    now: int
+
+
 class Failed(NamedTuple):
     """There will be no answer, or no more of one; `code` is one of a response's errors."""
 
@@ -127,6 +133,7 @@ Happening: TypeAlias = (
     | ToolEnded
     | Paused
     | Ended
+    | Prepared
     | Failed
     | Left
 )

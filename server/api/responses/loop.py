@@ -19,6 +19,7 @@ from server.api.responses.happenings import (
     Left,
     Moderated,
     Paused,
+    Prepared,
     Queued,
     Refused,
     Said,
@@ -89,6 +90,8 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
             course.pass_tool(happening)
         case Ended(now):
             course.end(now)
+        case Prepared(now):
+            course.prepare(now)
         case Failed() | Left():
             course.break_off(happening)
     return course.state._replace(number=course.state.number + len(course.events)), course.events
@@ -273,6 +276,11 @@ class _Course:
         error = {"code": happening.code, "message": happening.message}
         self.state = self.state._replace(status="failed", error=error)
         self.tell_of("response.failed")
+
+    def prepare(self, now: int) -> None:
+        """Tell the end of a response without items, which no model was asked for."""
+        self.state = self.state._replace(status="completed", ended_at=now)
+        self.tell_of("response.completed")
 
     def _takes(self, text: str, more: int = 0, *, is_new: bool = False) -> bool:
         """Take room for a text, and return whether there was some; the first one that is too much is left out.

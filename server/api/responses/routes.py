@@ -14,11 +14,15 @@ from starlette.responses import Response
 from policy.vocabulary import Action, type_of_record
 from server.api.conversations.items import Items
 from server.api.models.asking import Asking
+from server.api.models.model import Model
+from server.api.responses.answering import event_text
 from server.api.responses.background.entering import Entering
 from server.api.responses.body import CREATED, RESPONSE
 from server.api.responses.context import Contexts
+from server.api.responses.happenings import Begun, Prepared
 from server.api.responses.head import head_of
 from server.api.responses.item_list import ItemList
+from server.api.responses.loop import step
 from server.api.responses.making import Course, Making
 from server.api.responses.server_tools.tool import Opening
 from server.api.responses.state import State
@@ -31,6 +35,7 @@ from server.http.json_body import read_body
 from server.http.request_state import gate_of
 from server.http.websocket.memory import CONNECTION, ConnectionMemory
 from server.http.websocket.turns import FRAME
+from server.inference.provider import DONE
 from server.json_input.reader import Reader
 from server.json_input.strict import Json
 from server.storage.records.guarded import Creation
@@ -142,9 +147,20 @@ class ResponseRoutes:
         )
         held = context.items.size - items.size
         course = Course(state, partial(self._keep, plan), plan.size, held, keeps_left=creation is not None)
+        if not body.generates:
+            return await self._prepared(request, opening, model, course)
         responding, asked = await self._making.responding(request, opening, model, course)
         ending = responding.told if body.stream else None
         return await self._asking.answer(request, responding, asked, streamed=body.stream, ending=ending)
+
+    async def _prepared(self, request: Request, opening: Opening, model: Model, course: Course) -> Response:
+        """Answer with the events of a response without output, once everything that it names is permitted."""
+        await self._making.check(request, opening, model)
+        state = course.state._replace(head={**course.state.head, "model": model.name})
+        state, begun = step(state, Begun())
+        state, ended = step(state, Prepared(int(time.time())))
+        await course.keep(state, ended)
+        return Response(b"".join(map(event_text, [*begun, *ended])) + DONE, media_type="text/event-stream")
 
     async def _keep(self, plan: _Plan, state: State, _events: Sequence[Json]) -> None:
         """Store a response that is over, and fill its conversation if it is complete."""

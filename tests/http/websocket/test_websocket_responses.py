@@ -71,6 +71,39 @@ def test_what_is_not_stored_lives_on_its_connection_alone(place: Responding, soc
         assert text_of(other.response("again", store=False)) == "echo: again"
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_a_response_without_output_is_gone_on_from(place: Responding, socket: Socket, store: bool) -> None:
+    events = socket.response("one", store=store, generate=False)
+    assert [event["type"] for event in events] == ["response.created", "response.in_progress", "response.completed"]
+    assert [event["sequence_number"] for event in events] == [0, 1, 2]
+    first = events[-1]["response"]
+    assert (first["status"], first["output"], first["usage"], first["model"]) == ("completed", [], None, "echo/small")
+    shown = place.ask("GET", f"{RESPONSES}/{first['id']}")
+    assert shown.json == first if store else shown.status == 404
+    second = socket.response("two", store=store, previous_response_id=first["id"])
+    assert (text_of(second), second[-1]["response"]["usage"]["input_tokens"]) == ("echo: two", 2)
+
+
+def test_a_response_without_output_is_permitted_like_any_other(place: Responding, socket: Socket) -> None:
+    for more, code in (({"model": "none"}, "model_not_found"), ({"previous_response_id": "resp_x"}, None)):
+        error = socket.response("one", **{"generate": False, **more})[-1]
+        assert (error["type"], error["status"]) == ("error", 404)
+        assert code in (None, error["error"]["code"])
+    made = socket.response("one", generate=False)[-1]["response"]["id"]
+    asked = [line["action"] for line in place.house.whole_log() if line.get("response_id") == made and "action" in line]
+    assert asked == ["create"]
+
+
+def test_a_response_without_output_is_checked_like_any_other(socket: Socket) -> None:
+    search = {"type": "file_search", "vector_store_ids": ["vs_none"]}
+    for more in (
+        {"tools": [search]},
+        {"temperature": 7},
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-none"}]}]},
+    ):
+        assert socket.response("one", **{"generate": False, **more})[-1]["type"] == "error", more
+
+
 def test_a_turn_that_fails_ends_its_chain(socket: Socket) -> None:
     first = socket.response("one", store=False)[-1]["response"]["id"]
     failed = socket.response(script(error={"status": 400}), store=False, previous_response_id=first)
@@ -93,7 +126,7 @@ def test_a_chain_that_is_not_stored_may_be_stored_later(place: Responding, socke
         ({"type": "response.steer"}, "type"),
         ({"type": None}, "type"),
         ({"background": True}, "background"),
-        ({"generate": False}, "generate"),
+        ({"generate": "no"}, "generate"),
         ({"stream_id": "a"}, "stream_id"),
         ({"temperature": 7}, "temperature"),
     ],
