@@ -15,7 +15,6 @@ from policy.vocabulary import Action, type_of_record
 from server.api.conversations.items import Items
 from server.api.models.asking import Asking
 from server.api.models.model import Model
-from server.api.responses.answering import event_text
 from server.api.responses.background.entering import Entering
 from server.api.responses.body import CREATED, RESPONSE
 from server.api.responses.context import Contexts
@@ -24,6 +23,7 @@ from server.api.responses.head import head_of
 from server.api.responses.item_list import ItemList
 from server.api.responses.loop import step
 from server.api.responses.making import Course, Making
+from server.api.responses.response_stream import event_text
 from server.api.responses.server_tools.tool import Opening
 from server.api.responses.state import State
 from server.api.responses.store import Filling, Responses, digits_of, fill_alone, new_response_id, output_of
