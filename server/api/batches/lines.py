@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from json import loads
@@ -105,12 +106,17 @@ class RunningLine:
             await request.run(app)
         except Exception as fault:  # noqa: BLE001 - one line's fault is its own, and others go on
             if not request.status:
-                request_id = new_request_id()
-                log_fault(_log, f"{request_id}: a line of a batch could not be answered", fault)
-                return Outcome(refused(self.place, self.line.custom_id, internal(request_id), request_id))
-        if len(request.body) <= HEAVY:
-            return self._outcome(request, acting)
-        return await in_thread(self._outcome, request, acting)
+                return self.failed(fault)
+        if len(request.body) > HEAVY:
+            with suppress(NoRoom):  # then it is written here: what was answered is told
+                return await in_thread(self._outcome, request, acting)
+        return self._outcome(request, acting)
+
+    def failed(self, fault: BaseException) -> Outcome:
+        """Return what the line comes to whose request has ended by a fault of the server."""
+        request_id = new_request_id()
+        log_fault(_log, f"{request_id}: a line of a batch could not be answered", fault)
+        return Outcome(refused(self.place, self.line.custom_id, internal(request_id), request_id))
 
     def left_off(self) -> Outcome:
         """Return what the line comes to whose request was cancelled since the server stops."""

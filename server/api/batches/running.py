@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -227,14 +227,27 @@ class Running:
             self._is_changed = False
             places = [*self._under_way, *(running.place for running in begin)]
             try:
-                count = await self._journal.write(self._results, places, self._left.again, self._left.next)
+                await self._write_some(places)
             except BaseException:
                 self._put_back(begin)
                 raise
-            del self._results[:count]
             for running in begin:
                 self._start(running)
             begin = []
+
+    async def _write_some(self, places: Collection[int]) -> None:
+        """Write down the first of what has come; a transaction that has begun comes to its end."""
+        writing = asyncio.ensure_future(self._journal.write(self._results, places, self._left.again, self._left.next))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing], timeout=LEAVE_SECONDS)
+            writing.cancel()
+            raise
+        finally:
+            # What is written once is not written again.
+            if writing.done() and not writing.cancelled() and writing.exception() is None:
+                del self._results[: writing.result()]
 
     def _start(self, running: RunningLine) -> None:
         self._under_way[running.place] = running
@@ -245,12 +258,14 @@ class Running:
     def _finished(self, running: RunningLine, task: asyncio.Task[Outcome]) -> None:
         running.turn.end()
         del self._under_way[running.place]
-        if not task.cancelled():
-            outcome = task.result()
-        elif self._code is not None:
+        if task.cancelled() and self._code is not None:
             outcome = Outcome(unanswered(running.place, running.line.custom_id, self._code))
-        else:
+        elif task.cancelled():
             outcome = running.left_off()
+        elif (fault := task.exception()) is not None:
+            outcome = running.failed(fault)
+        else:
+            outcome = task.result()
         if outcome.result is not None:
             self._results.append(outcome.result)
         if outcome.again is not None:
