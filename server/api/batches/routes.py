@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from server.http.request_state import gate_of
 from server.http.responses import json_response, list_response
 from server.json_input.reader import Reader
 from server.storage.database.database import Overtaken
+from server.storage.records.body import Body
 from server.storage.records.guarded import Contended, GuardedStore, NotFound
 from server.storage.records.record import Draft, Record
 from server.storage.records.table import RecordTable
@@ -125,9 +127,11 @@ class BatchRoutes:
         for _ in range(_TRIES):
             if not _can_end(record):
                 break
-            body = moved(record, "cancelling")
+            body = Body.of(moved(record, "cancelling"))
             with suppress(Overtaken):
                 await self._records.database.write(self._table.changing(record, body, record.facet, None))
+                record = replace(record, body=body, version=record.version + 1)
+                break
             found = await HeldBatch.found(self._records, identity)
             if found is None or found.ordering != record.ordering:
                 raise NotFound(identity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -19,10 +19,11 @@ from server.api.batches.acting_callers import ActingCaller
 from server.api.batches.held import HeldBatch
 from server.api.batches.input_file import InputFile
 from server.api.batches.journal import Journal
-from server.api.batches.lines import Outcome, RunningLine
+from server.api.batches.lines import RunningLine
 from server.api.batches.parts import LINES_OF_A_PART, BatchParts
 from server.api.batches.remaining import Remaining
-from server.api.batches.results import CANCELLED, EXPIRED, INTERRUPTED, Result, refused, unanswered
+from server.api.batches.results import CANCELLED, EXPIRED, INTERRUPTED, refused, unanswered
+from server.api.batches.under_way import UnderWay
 from server.background.pauses import until_woken
 from server.fairness.shares import FairShares, NoRoom, Turn
 from server.http.errors import ApiError
@@ -40,9 +41,6 @@ LOOK_SECONDS: Final = 1.0
 
 LAST_SECONDS: Final = 300.0
 """Seconds for which lines that are under way may go on once the batch is cancelled, or its window is over."""
-
-LEAVE_SECONDS: Final = 5.0
-"""Seconds in which a process that stops writes down what has come."""
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Bytes of the lines of one batch that are under way, unless one alone has more."""
@@ -94,22 +92,16 @@ class Running:
         self._held = held
         self._parts = parts
         self._journal = journal
+        body = held.record.body
+        self._left = Remaining(held.progress, body["counts"][0])
+        self._lines = UnderWay(app, body["endpoint"], caller, journal, self._left, held.woken)
         self._file = file
         self._caller = caller
-        self._app = app
         self._shares = shares
         self._at_once = at_once
         self._refusal = refusal
         self._yields = yields
         self.leaves = False
-        body = held.record.body
-        self._endpoint: str = body["endpoint"]
-        self._left = Remaining(held.progress, body["counts"][0])
-        self._under_way: dict[int, RunningLine] = {}
-        self._results: list[Result] = []
-        self._is_changed = False
-        self._hold = 0.0
-        self._code: str | None = None
         self._cut_at: float | None = None
 
     async def run(self) -> str:
@@ -118,14 +110,14 @@ class Running:
         Raises Paused, LeaseLost, BlobsUnavailable, DatabaseUnavailable and NoRoom; then nothing is under way.
         """
         for place in self._held.progress.open:
-            self._results.append(unanswered(place, await self._name(place), INTERRUPTED))
+            self._lines.results.append(unanswered(place, await self._name(place), INTERRUPTED))
         try:
             while True:
                 self._held.woken.clear()
                 end = self._end
                 begin = [] if end is not None or self.leaves else await self._begun_next()
-                await self._write(begin)
-                if not (self._under_way or self._results or self._is_changed):
+                await self._lines.write(begin)
+                if self._lines.is_idle:
                     if end is not None:
                         await self._end_all(_CODES[end])
                         return end
@@ -134,13 +126,13 @@ class Running:
                     self._check_pause()
                 await self._wait(end)
         except asyncio.CancelledError:
-            await asyncio.shield(self._leave())
+            await asyncio.shield(self._lines.leave())
             raise
         except LeaseLost:
-            await self._stop()
+            await self._lines.stop()
             raise
         except BaseException:
-            await self._leave()
+            await self._lines.leave()
             raise
 
     @property
@@ -157,7 +149,7 @@ class Running:
             return await self._chosen()
         except (BlobsUnavailable, DatabaseUnavailable, NoRoom) as fault:
             _log.warning("no line of a batch is begun for a moment: %s", fault)
-            self._hold = time.time() + LOOK_SECONDS
+            self._lines.hold = time.time() + LOOK_SECONDS
             return []
 
     async def _chosen(self) -> list[RunningLine]:
@@ -168,7 +160,7 @@ class Running:
         if self._refusal is not None:
             await self._refuse(self._refusal)
             return []
-        if not self._caller.may_act or self._hold > time.time():
+        if not self._caller.may_act or self._lines.hold > time.time():
             return []
         if (full := await self._journal.full()) is not None:
             await self._refuse(full)
@@ -183,29 +175,24 @@ class Running:
         except BlobMissing:
             self._refusal = self._missing()
         except BaseException:
-            self._put_back(begin)
+            self._lines.put_back(begin)
             raise
         return begin
 
     async def _fill(self, begin: list[RunningLine]) -> None:
-        size = sum(running.line.size for running in self._under_way.values())
+        size = self._lines.size
         for place in self._left.places(time.time()):
-            if len(self._under_way) + len(begin) >= self._at_once:
+            if len(self._lines.lines) + len(begin) >= self._at_once:
                 return
             line = await self._parts.line(self._held.record, place)
             if size and size + line.size > MOST_BYTES:
                 return
             text = await self._file.cut(line.start, line.end)
-            turn = await self._turn(is_idle=not (self._under_way or begin or self._results))
+            turn = await self._turn(is_idle=not (self._lines.lines or begin or self._lines.results))
             if turn is None:
                 return
             size += line.size
             begin.append(RunningLine(place, line, text, turn, self._left.take(place)))
-
-    def _put_back(self, lines: list[RunningLine]) -> None:
-        for running in lines:
-            running.turn.end()
-            self._left.put_back(running.place, running.again)
 
     async def _turn(self, *, is_idle: bool) -> Turn | None:
         """Return a turn for a line; one is waited for only where nothing else is to be done."""
@@ -219,68 +206,15 @@ class Running:
         """Give the next lines an error in the place of an answer."""
         for place in self._left.first(LINES_OF_A_PART):
             self._left.take(place)
-            self._results.append(refused(place, await self._name(place), error, new_request_id()))
-
-    async def _write(self, begin: list[RunningLine]) -> None:
-        """Write down what has come, and then begin these lines."""
-        while self._results or begin or self._is_changed:
-            self._is_changed = False
-            places = [*self._under_way, *(running.place for running in begin)]
-            try:
-                await self._write_some(places)
-            except BaseException:
-                self._put_back(begin)
-                raise
-            for running in begin:
-                self._start(running)
-            begin = []
-
-    async def _write_some(self, places: Collection[int]) -> None:
-        """Write down the first of what has come; a transaction that has begun comes to its end."""
-        writing = asyncio.ensure_future(self._journal.write(self._results, places, self._left.again, self._left.next))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing], timeout=LEAVE_SECONDS)
-            writing.cancel()
-            raise
-        finally:
-            # What is written once is not written again.
-            if writing.done() and not writing.cancelled() and writing.exception() is None:
-                del self._results[: writing.result()]
-
-    def _start(self, running: RunningLine) -> None:
-        self._under_way[running.place] = running
-        work = running.run(self._app, self._endpoint, self._caller)
-        task = running.task = asyncio.get_running_loop().create_task(work, name="line of a batch")
-        task.add_done_callback(lambda done: self._finished(running, done))
-
-    def _finished(self, running: RunningLine, task: asyncio.Task[Outcome]) -> None:
-        running.turn.end()
-        del self._under_way[running.place]
-        if task.cancelled() and self._code is not None:
-            outcome = Outcome(unanswered(running.place, running.line.custom_id, self._code))
-        elif task.cancelled():
-            outcome = running.left_off()
-        elif (fault := task.exception()) is not None:
-            outcome = running.failed(fault)
-        else:
-            outcome = task.result()
-        if outcome.result is not None:
-            self._results.append(outcome.result)
-        if outcome.again is not None:
-            self._left.put_back(running.place, outcome.again)
-            self._is_changed = True
-        self._hold = max(self._hold, outcome.hold)
-        self._held.woken.set()
+            self._lines.results.append(refused(place, await self._name(place), error, new_request_id()))
 
     async def _end_all(self, code: str) -> None:
         """Give all lines that have no result one that tells why."""
         while self._left:
             for place in self._left.first(LINES_OF_A_PART):
                 self._left.take(place)
-                self._results.append(unanswered(place, await self._name(place), code))
-            await self._write([])
+                self._lines.results.append(unanswered(place, await self._name(place), code))
+            await self._lines.write([])
 
     def _check_pause(self) -> None:
         """Raise Paused where no line can be begun soon."""
@@ -288,7 +222,7 @@ class Running:
             raise Paused(0)
         if not self._caller.may_act:
             raise Paused(AWAY_SECONDS)
-        wait = min(max(self._hold, self._left.due), self._held.record.body["expires_at"]) - time.time()
+        wait = min(max(self._lines.hold, self._left.due), self._held.record.body["expires_at"]) - time.time()
         if wait > PATIENCE_SECONDS:
             raise Paused(wait)
 
@@ -298,33 +232,16 @@ class Running:
         if end is not None and self._cut_at is None:
             self._cut_at = now + LAST_SECONDS
         if self._cut_at is not None and now >= self._cut_at and end is not None:
-            self._code = _CODES[end]
-            await self._stop()
+            await self._lines.stop(_CODES[end])
             return
-        is_full = len(self._under_way) >= self._at_once or not self._left
-        due = max(self._hold, self._left.due)
+        is_full = len(self._lines.lines) >= self._at_once or not self._left
+        due = max(self._lines.hold, self._left.due)
         wait = LOOK_SECONDS if is_full or self.leaves else min(LOOK_SECONDS, max(0.0, due - now))
-        if self._results:
+        if self._lines.results:
             wait = 0.0
         await until_woken(self._held.woken, wait or PACE_SECONDS)
-        if self._under_way:
+        if self._lines.lines:
             await asyncio.sleep(PACE_SECONDS)
-
-    async def _stop(self) -> None:
-        """Cancel what is under way, and return when it has ended."""
-        tasks = [running.task for running in self._under_way.values() if running.task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-            await asyncio.sleep(0)  # the callbacks come after the ends
-
-    async def _leave(self) -> None:
-        """End what is under way, and write down what has come."""
-        await self._stop()
-        with suppress(TimeoutError, LeaseLost, DatabaseUnavailable, NoRoom):
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await self._write([])
 
     async def _name(self, place: int) -> str:
         return (await self._parts.line(self._held.record, place)).custom_id
