@@ -23,6 +23,7 @@ from typing import Final, TypeAlias
 
 from tests.mutation.background_mistakes import BACKGROUND_MISTAKES
 from tests.mutation.batch_input_mistakes import BATCH_INPUT_MISTAKES
+from tests.mutation.batch_mistakes import BATCH_MISTAKES
 from tests.mutation.dialect_mistakes import DIALECT_MISTAKES
 from tests.mutation.extraction_mistakes import EXTRACTION_MISTAKES
 from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
@@ -58,6 +59,7 @@ SERVICE = (
     *RESPONSE_MISTAKES,
     *BACKGROUND_MISTAKES,
     *BATCH_INPUT_MISTAKES,
+    *BATCH_MISTAKES,
     *MESSAGE_MISTAKES,
     *SOCKET_MISTAKES,
     *TOOL_MISTAKES,

@@ -31,15 +31,14 @@ class Journal:
         self._held = held
         self._parts = parts
         self._limit = limit
-        self._needed = 1
 
     async def full(self) -> ApiError | None:
         """Return the error of further lines where the owner has no room for what they come to; else None.
 
-        They are taken to need as much as the last one for which there was none.
+        Where a result found no room, the error in its place soon takes what is left.
         """
         try:
-            await self._held.check_room(self._limit, self._needed)
+            await self._held.check_room(self._limit)
         except StorageExceeded as full:
             return error_of(full, "")
         return None
@@ -70,7 +69,6 @@ class Journal:
                     some = some[: len(some) // 2]
                     continue
                 # That there was no room is always told.
-                self._needed = len(some[0].text)
                 await self._store([await self._refused(some[0], full)], progress, None)
             return len(some)
 

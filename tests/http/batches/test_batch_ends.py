@@ -11,6 +11,7 @@ import pytest
 from tests.support.batches_server import BATCHES, Batching, batching, chat, written
 from tests.support.callers import ADMIN, ALICE, OWN
 from tests.support.databases import rows
+from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
 
 POLICY = """\
@@ -114,17 +115,17 @@ def test_lines_under_way_may_come_to_their_end_after_the_window(place: Batching,
 
 
 def test_a_file_that_is_deleted_meanwhile_ends_the_lines_that_were_not_begun(
-    place: Batching, far: LineProvider
+    place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = held(place, far)
+    monkeypatch.setattr("server.api.batches.input_file.KNOWN_SECONDS", 0.0)
+    batch = held(place, far, rest=20)
+    wait_until(lambda: len(far.asked) == 24)
     file = place.get(batch)["input_file_id"]
     place.ask("DELETE", f"/v1/files/{file}")
-    under_way = len(far.asked)
     far.go_on.set()
     done = place.over(batch)
     good, bad = place.results(done)
-    assert (done["status"], len(good) + len(bad)) == ("completed", 25)
-    assert len(far.asked) == len(good) >= under_way
+    assert (done["status"], len(good), len(bad), len(far.asked)) == ("completed", 24, 14, 24)
     for each in bad.values():
         assert each["response"]["status_code"] == 404
         assert each["response"]["body"]["error"]["param"] == "input_file_id"

@@ -127,17 +127,35 @@ def test_no_line_is_begun_for_an_owner_who_was_away_for_too_long(
         assert place.get(batch, READER)["request_counts"]["completed"] == 16
     assert "rest" not in far.asked
     place.ask("POST", f"{BATCHES}/{batch}/cancel", caller=bearer("dan"))
-    assert len(place.results(place.over(batch, READER), READER)[0]) >= 16
+    # It waits for its owner, and not with the cancel.
+    assert len(place.results(place.over(batch, READER, seconds=10), READER)[0]) >= 16
 
 
 def test_a_line_waits_until_there_is_quota(place: Batching, far: LineProvider) -> None:
-    frugal = bearer("eva+requests")
-    batch = place.begun([chat(f"l{number}", f"quota {number}") for number in range(8)], frugal)
-    done = place.over(batch, READER)
-    good, bad = place.results(done, READER)
-    assert (len(good), bad) == (8, {})
-    # Each line is one request of its owner, and nothing else of the batch is any.
-    assert sorted(far.asked) == [f"quota {number}" for number in range(8)]
+    frugal, began = bearer("eva+requests"), time.time()
+    batch = place.begun([chat(f"l{number}", f"quota {number}") for number in range(14)], frugal)
+    good, bad = place.results(place.over(batch, READER), READER)
+    assert (len(good), bad) == (14, {})
+    assert sorted(far.asked) == sorted(f"quota {number}" for number in range(14))
+    # With the file and the batch, these are the requests of three periods.
+    assert time.time() - began > PERIOD
+
+
+def test_a_line_that_is_tried_again_is_one_request_of_its_owner(
+    place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.api.batches.lines.LONGEST_PAUSE", 0.01)
+    frugal = bearer("gil+requests")
+    for _ in range(5):
+        time.sleep(PERIOD - time.time() % PERIOD + 0.05)
+        period, far.busy = int(time.time()) // PERIOD, 2
+        batch = place.begun([chat("a")], frugal)
+        place.over(batch, READER)
+        left = place.ask("GET", "/v1/models", caller=frugal).headers["x-ratelimit-remaining-requests"]
+        if int(time.time()) // PERIOD == period:
+            break
+    # The file, the batch, the line and the list.
+    assert left == "2"
 
 
 def test_each_line_is_charged_once(place: Batching, far: LineProvider) -> None:
@@ -168,9 +186,14 @@ def test_results_for_which_there_is_no_room_are_errors_of_their_lines(place: Bat
     small = bearer("gus+records")
     # A line asks for little and is answered with more.
     batch = place.begun([chat(f"l{number}", "x") for number in range(60)], small)
-    good, bad = place.results(place.over(batch, READER), READER)
+    done = place.over(batch, READER)
+    good, bad = place.results(done, READER)
     assert good
     assert len(good) + len(bad) == 60
+    files = [
+        place.ask("GET", f"/v1/files/{done[f'{name}_file_id']}", caller=READER).json for name in ("input", "output")
+    ]
+    assert sum(file["bytes"] for file in files) < 16 * 1024
     assert {error_of(result) for result in bad.values()} == {(429, "insufficient_quota")}
     assert len(far.asked) < 60
 

@@ -191,3 +191,12 @@ def test_nothing_is_left_of_a_batch_that_is_over(place: Batching) -> None:
     place.over(place.begun([chat(str(number)) for number in range(3)]))
     for table in ("batches_work", "batches_parts"):
         wait_until(lambda: not rows(place.database, f"SELECT 1 FROM {table}"))  # noqa: B023, S608 - the test's own
+
+
+def test_nothing_inside_of_a_line_ends_it(place: Batching) -> None:
+    text = "a\u2028b\u2029c\u0085d\ne\rf"
+    # The provider that repeats its caller writes all characters as they are.
+    done = place.over(place.begun([chat("a", text, "small")]))
+    written_text = place.ask("GET", f"/v1/files/{done['output_file_id']}/content").body.decode()
+    assert len(written_text.splitlines()) == 1
+    assert place.results(done)[0]["a"]["response"]["body"]["choices"][0]["message"]["content"] == f"echo: {text}"

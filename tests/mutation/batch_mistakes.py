@@ -1,0 +1,105 @@
+"""Deliberate mistakes in batches, each of which the suite must notice."""
+
+from __future__ import annotations
+
+from tests.mutation.mistake import Mistake
+
+ACTING = "server/http/acting.py"
+AUTHENTICATION = "server/http/authentication.py"
+TURNS = "server/http/fair_turns.py"
+METERED = "server/inference/answers/metered.py"
+CALLER = "server/api/batches/acting_callers.py"
+LINES = "server/api/batches/lines.py"
+REMAINING = "server/api/batches/remaining.py"
+JOURNAL = "server/api/batches/journal.py"
+RUNNING = "server/api/batches/running.py"
+UNDER_WAY = "server/api/batches/under_way.py"
+RESULTS = "server/api/batches/results.py"
+WORK = "server/api/batches/work.py"
+WORKER = "server/api/batches/worker.py"
+FILES = "server/api/batches/making_files.py"
+QUEUE = "server/api/batches/queue.py"
+ROUTES = "server/api/batches/routes.py"
+PARTS = "server/api/batches/parts.py"
+
+BATCH_MISTAKES = (
+    Mistake("a line pays no request", AUTHENTICATION, "is_paid=acting.is_paid)", "is_paid=True)"),
+    Mistake("a line that waits is paid twice", LINES, "charge is not None and charge.is_paid", "False"),
+    Mistake(
+        "a line that was under way is done again", RUNNING, "for place in self._held.progress.open:", "for place in ():"
+    ),
+    Mistake("nothing notes which lines are begun", JOURNAL, "open=tuple(sorted({*begun, *unwritten})),", "open=(),"),
+    Mistake(
+        "results are stored and not counted off",
+        UNDER_WAY,
+        "del self.results[: writing.result()]",
+        "self.results.clear()",
+    ),
+    Mistake(
+        "results that come late are lost",
+        JOURNAL,
+        "    return [*results]\n",
+        "    return results  # type: ignore[return-value]\n",
+    ),
+    Mistake("what is left is not named at the end", RUNNING, "await self._end_all(_CODES[end])", "pass"),
+    Mistake(
+        "a cancel begins further lines",
+        RUNNING,
+        'if body["status"] == "cancelling":',
+        'if body["status"] == "cancelled":',
+    ),
+    Mistake("a window never ends", RUNNING, 'body["expires_at"] <= time.time()', 'body["expires_at"] < 0'),
+    Mistake(
+        "a line is run as its owner was",
+        CALLER,
+        "Anonymous() if self.known is None else self.known",
+        "Anonymous() if self._work.owner is None else self._work.owner",
+    ),
+    Mistake(
+        "the server acts for an owner for ever",
+        CALLER,
+        "self.known is None or self._at + self._longest > time.time()",
+        "True",
+    ),
+    Mistake(
+        "a deleted file is run to its end",
+        RUNNING,
+        "if self._refusal is None and not await self._file.is_there():",
+        "if False:",
+    ),
+    Mistake(
+        "a line without quota is refused",
+        LINES,
+        "        if exceeded is not None:\n",
+        "        if exceeded is None and False:\n",
+    ),
+    Mistake("a busy provider is asked once", LINES, "MOST_TRIES: Final = 5", "MOST_TRIES: Final = 1"),
+    Mistake("what was refused counts as spent", METERED, "            self._spending.take_back()\n", ""),
+    Mistake("results have room without end", JOURNAL, "            limit if good else None,\n", "            None,\n"),
+    Mistake(
+        "lines without room are run",
+        RUNNING,
+        "if (full := await self._journal.full()) is not None:",
+        "if (full := await self._journal.full()) is not None and False:",
+    ),
+    Mistake("files of a batch need no leave", ROUTES, "        await self._files.records.permit_create(gate)\n", ""),
+    Mistake("any file is an input", ROUTES, "if file.facet != _BATCH:", "if not file.facet:"),
+    Mistake(
+        "a stream is sent to a file",
+        LINES,
+        "        if self.line.streams:\n",
+        "        if self.line.streams and not text:\n",
+    ),
+    Mistake("a file of a batch is kept for good", FILES, "LIFETIME if lifetime is None else lifetime", "lifetime"),
+    Mistake("parts of a batch stay", WORK, "        await self._clear(held)\n", "        await held.end()\n"),
+    Mistake(
+        "what waits is not woken", QUEUE, "if lease is not None and lease.progress.is_paused:", "if lease is None:"
+    ),
+    Mistake("ends of lines stand inside of lines", RESULTS, '("\\u2028".encode(), b"\\\\u2028"),', ""),
+    Mistake(
+        "a late lease is left to others",
+        WORKER,
+        "            await before.renew_late()\n",
+        "            before.lose()\n",
+    ),
+)
