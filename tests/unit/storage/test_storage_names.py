@@ -215,8 +215,8 @@ def test_a_decision_to_delete_or_change_is_not_about_the_next_record_of_that_id(
         await made(ANN)
         gate = Gate(ANN, passed_on)
         await store.update(gate, "mine", lambda record: replace(record, body={"of": "ann", "changed": True}))
-        # It was asked again about what is there now, and only that decision counted.
-        assert [resource.owner for resource in gate.asked] == [ANN, BEN]
+        # It was asked again about what is there now, and only that decision counted: to change it and to read it.
+        assert [resource.owner for resource in gate.asked] == [ANN, ANN, BEN, BEN]
 
     in_tables(make, raced)
 
