@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from server.storage.blobs import directory
 from tests.support.batches_server import BATCHES, Batching, batching, chat, written
-from tests.support.callers import ADMIN, ALICE, OWN
+from tests.support.callers import ADMIN, ALICE, OWN, bearer
 from tests.support.databases import rows
 from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
 
 POLICY = """\
+        - forbid: {actions: [create], resource: "sql_record::openai_files"}
+          when: user with fileless in roles
         - permit: {actions: [read, update], resource: "batch::*"}
           when: user with admin in roles
 """
@@ -164,3 +167,32 @@ def test_a_lease_that_has_run_out_is_renewed_where_no_other_process_has_it(place
     far.go_on.set()
     good, bad = place.results(place.over(batch))
     assert (len(good), bad, far.asked.count("hold 0")) == (4, {}, 1)
+
+
+def test_a_full_disk_puts_the_files_off(place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.api.batches.work.LONGEST_PAUSE", 1.0)
+    batch = held(place, far, ready=2, waiting=2, rest=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "SPARED", 2**60)
+        patch.setattr(directory, "SPARED_SHARE", 1)
+        far.go_on.set()
+        place.until(batch, lambda shown: shown["status"] == "finalizing")
+        wait_until(lambda: '"is_paused":true' in str(rows(place.database, "SELECT body FROM batches_work")))
+        assert place.get(batch)["output_file_id"] is None
+    good, bad = place.results(place.over(batch))
+    assert (len(good), bad, len(far.asked)) == (4, {}, 4)
+
+
+def test_files_wait_for_leave_to_create_them(
+    place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.api.batches.work.LONGEST_PAUSE", 1.0)
+    batch = held(place, far, ready=1, waiting=1, rest=0)
+    place.ask("GET", "/v1/models", caller=bearer("alice+fileless"))
+    far.go_on.set()
+    place.until(batch, lambda shown: shown["status"] == "finalizing", ADMIN)
+    wait_until(lambda: '"is_paused":true' in str(rows(place.database, "SELECT body FROM batches_work")))
+    assert place.get(batch, ADMIN)["output_file_id"] is None
+    # The owner is back, as it was.
+    good, bad = place.results(place.over(batch))
+    assert (len(good), bad, len(far.asked)) == (2, {}, 2)
