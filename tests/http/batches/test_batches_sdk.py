@@ -14,6 +14,7 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types import Batch
 
 from tests.support.batches_server import CHAT, Batching, batching, chat, written
+from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
 
 OUTPUT_EXPIRES: Any = {"anchor": "created_at", "seconds": 3600}
@@ -101,7 +102,8 @@ def test_raw_and_streamed_answers_are_the_same(client: OpenAI) -> None:
 
 
 def test_a_batch_is_cancelled(client: OpenAI, place: Batching, far: LineProvider) -> None:
-    batch = made(client, *(chat(str(number), "hold") for number in range(40)))
+    batch = made(client, *(chat(str(number), "hold here") for number in range(40)))
+    wait_until(lambda: "hold here" in far.asked)
     cancelled = is_batch(client.batches.cancel(batch.id))
     assert cancelled.status == "cancelling"
     assert is_batch(client.batches.with_raw_response.cancel(batch.id).parse()).status == "cancelling"
