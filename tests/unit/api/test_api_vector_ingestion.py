@@ -281,7 +281,7 @@ def test_of_a_file_for_which_there_is_no_room_the_rest_is_not_embedded(
             text = " ".join(f"word{number}" for number in range(40_000))
             link = await world.put(store, ANN, text, strategy=Strategy.STATIC, chunking=Chunking(100, 0))
             assert "more than 2 chunks" in failed(link)[1]
-        assert b"word0 " in world.model.asked[0]
+        assert any(b"word0 " in payload for payload in world.model.asked)
         assert not any(b"word39999" in payload for payload in world.model.asked)
 
     vectors(work)
