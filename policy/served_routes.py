@@ -133,7 +133,7 @@ SERVED: Final = (
     *_records("/v1/files", _FILE, "file_id", "GET DELETE"),
     ServedRoute("GET", "/v1/files/{file_id}/content", ((_READ, _FILE),)),
     ServedRoute("GET", "/v1/batches", ((_READ, "batch"),)),
-    ServedRoute("POST", "/v1/batches", ((_CREATE, "batch"), (_CREATE, _FILE), (_READ, _FILE))),
+    ServedRoute("POST", "/v1/batches", ((_CREATE, "batch"), (_CREATE, _FILE), (_READ, _FILE)), ((_READ, "batch"),)),
     *_records("/v1/batches", "batch", "batch_id", "GET"),
     ServedRoute("POST", "/v1/batches/{batch_id}/cancel", ((_UPDATE, "batch"), (_READ, "batch"))),
     ServedRoute(

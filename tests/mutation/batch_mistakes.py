@@ -102,4 +102,22 @@ BATCH_MISTAKES = (
         "            await before.renew_late()\n",
         "            before.lose()\n",
     ),
+    Mistake(
+        "a key is for any request",
+        ROUTES,
+        "if not is_asked_again(record, asked):",
+        "if record is None:",
+    ),
+    Mistake(
+        "callers share their keys",
+        "server/api/batches/batch.py",
+        '["principal", caller.issuer, caller.id]',
+        '["principal"]',
+    ),
+    Mistake(
+        "two requests with a key at once make an error",
+        ROUTES,
+        "with suppress(AlreadyThere):",
+        "with suppress():",
+    ),
 )

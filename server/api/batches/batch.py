@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from hashlib import sha256
+from json import dumps
 from secrets import token_hex
 from typing import Any, Final
 
+from policy.vocabulary import Anonymous, Principal
 from server.api.batches.body import WINDOW, CreateBatch
 from server.json_input.strict import Json
 from server.storage.records.record import Record
@@ -34,16 +37,36 @@ def new_batch_id() -> str:
     return f"batch_{token_hex(24)}"
 
 
+def batch_id_for(key: str, caller: Principal | Anonymous, address: str) -> str:
+    """Return the id of the batch that a caller makes with an idempotency key: the same each time, and no one else's.
+
+    A caller without a token has that address.
+    """
+    whose = ["principal", caller.issuer, caller.id] if isinstance(caller, Principal) else ["address", address]
+    return f"batch_{sha256(dumps([*whose, key]).encode()).hexdigest()[:48]}"
+
+
+def is_asked_again(record: Record, asked: CreateBatch) -> bool:
+    """Return whether a batch was made by a request that asked for the same."""
+    return all(record.body[name] == value for name, value in _asked_members(asked).items())
+
+
 def new_body(asked: CreateBatch) -> Json:
     """Return the members of a batch that begins now."""
+    return {
+        **_asked_members(asked),
+        "status": "validating",
+        "expires_at": int(time.time()) + WINDOW_SECONDS,
+        "counts": [0, 0, 0],
+    }
+
+
+def _asked_members(asked: CreateBatch) -> Json:
     return {
         "endpoint": asked.endpoint,
         "input_file_id": asked.input_file_id,
         "metadata": asked.metadata,
         "lifetime": asked.lifetime,
-        "status": "validating",
-        "expires_at": int(time.time()) + WINDOW_SECONDS,
-        "counts": [0, 0, 0],
     }
 
 

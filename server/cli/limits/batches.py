@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from server.api.batches import batch, lines, queue, remaining, running, validation, work, worker
+from server.api.batches import batch, lines, queue, remaining, routes, running, validation, work, worker
 from server.cli.limits.row import Limit
 
 CONSTANTS: Final[dict[str, Any]] = {
@@ -14,6 +14,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "batch_lines": lines,
     "batch_queue": queue,
     "batch_remaining": remaining,
+    "batch_routes": routes,
     "batch_running": running,
     "batch_work": work,
     "batch_worker": worker,
@@ -25,6 +26,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "batches that are not over, of one caller and of all",
         "{batch_queue.MOST_WAITING_EACH}, {batch_queue.MOST_WAITING}",
         "429, 503",
+    ),
+    Limit(
+        "characters of an `Idempotency-Key`",
+        "{batch_routes.LONGEST_KEY}",
+        "400",
     ),
     Limit(
         "lines and bytes of the input file of a batch, and errors of it that are told",
