@@ -35,9 +35,10 @@ LIST_MISTAKES = (
     Mistake(
         "a list looks in names for a text that begins in the type",
         BODIES,
-        'or required in start.text or ":" in required:',
-        "or required in start.text:",
+        ' or ":" in required',
+        "",
     ),
+    Mistake("a list looks in names for NUL", BODIES, ' or "\\0" in required', ""),
     Mistake(
         "a list looks in names for a text of the type",
         "rego/ostiary/records/records.rego",

@@ -142,8 +142,8 @@ def _listed_subject(start: Start, translation: Translation, tables: Tables) -> I
 def _unfinished(start: Start, translation: Translation) -> tuple[tuple[str, ...], ...]:
     """Return the tests behind a beginning: text that each match contains, which a database finds, and the question."""
     required = _telling(translation)
-    # A text with a colon may lie half in the type, where no database looks for it.
-    if not required or required in start.text or ":" in required:
+    # A text with a colon may lie half in the type, where no database looks for it. PostgreSQL takes none with NUL.
+    if not required or required in start.text or ":" in required or "\0" in required:
         return (("undecided",),)
     return (("subject_contains", required), ("undecided",))
 
