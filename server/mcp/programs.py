@@ -74,17 +74,22 @@ class ProgramProcess:
                 raise McpFailed("the program of the tools can't be started") from None
 
     async def end(self) -> None:
-        """End the program's input, kill it and what it has started if it goes on, and return once it is gone."""
-        with contextlib.suppress(OSError):
-            self.questions.write_eof()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                await _until_end(self.answers)
-        # Until it is waited for, its number is no other group's.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self.questions.transport.abort()
-        await asyncio.to_thread(self._process.wait)
+        """End the program's input, kill it and what it has started if it goes on, and return once it is gone.
+
+        It is killed at once where this is cancelled.
+        """
+        try:
+            with contextlib.suppress(OSError):
+                self.questions.write_eof()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await _until_end(self.answers)
+        finally:
+            # Until it is waited for, its number is no other group's.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self.questions.transport.abort()
+            await asyncio.to_thread(self._process.wait)
 
 
 async def _until_end(answers: StreamReader) -> None:

@@ -49,14 +49,17 @@ class Stdio(OneStream):
         if process is None:
             return
         self._end(McpFailed(_ENDED))
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
         try:
-            await process.end()
+            if self._reading is not None:
+                self._reading.cancel()
+                await asyncio.wait([self._reading])
         finally:
-            if self._turn is not None:
-                self._turn.end()
+            # A second cancellation leaves no program behind.
+            try:
+                await process.end()
+            finally:
+                if self._turn is not None:
+                    self._turn.end()
 
     async def _send(self, message: Json) -> None:
         line = dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

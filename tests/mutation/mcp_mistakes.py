@@ -88,8 +88,8 @@ MCP_MISTAKES = (
     Mistake(
         "the place of a program of tools is never free again",
         "server/mcp/stdio.py",
-        "            if self._turn is not None:\n                self._turn.end()",
-        "            pass",
+        "                if self._turn is not None:\n                    self._turn.end()",
+        "                pass",
     ),
     Mistake(
         "a message of a program of tools has no bound",

@@ -21,7 +21,7 @@ from server.json_input.reader import Reader
 from server.mcp import session as session_module
 from server.mcp import wire as wire_module
 from server.mcp.faults import McpFailed
-from server.mcp.programs import Program, program_address
+from server.mcp.programs import Program, ProgramProcess, program_address
 from server.mcp.sessions import Sessions
 from server.mcp.wire import Server, Wire
 from server.net.outbound import Reach
@@ -189,6 +189,18 @@ def test_a_program_that_does_not_begin_to_speak_leaves_nothing(group: str, monke
             await call(sessions, "echo", group)
 
     run(course)
+
+
+def test_a_program_whose_end_is_cancelled_is_killed() -> None:
+    async def course() -> None:
+        process = await ProgramProcess.start(PROGRAMS["mute"])
+        ending = asyncio.create_task(process.end())
+        await asyncio.sleep(0)
+        ending.cancel()
+        assert await asyncio.gather(ending, return_exceptions=True)
+        await gone(process._process.pid)
+
+    asyncio.run(course())
 
 
 def test_programs_are_bounded_and_unused_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
