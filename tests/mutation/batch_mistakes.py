@@ -120,4 +120,22 @@ BATCH_MISTAKES = (
         "with suppress(AlreadyThere):",
         "with suppress():",
     ),
+    Mistake(
+        "tries of a line are forgotten when its batch pauses",
+        REMAINING,
+        "Again(is_paid, tries=tries) for",
+        "Again(is_paid) for",
+    ),
+    Mistake(
+        "the list of a batch's lines counts with no one",
+        "server/api/batches/checking.py",
+        "[listing], self._limit, 1)",
+        "[listing], None, 1)",
+    ),
+    Mistake(
+        "all parts of a batch are removed at once",
+        PARTS,
+        "left[:few]]",
+        "left]",
+    ),
 )

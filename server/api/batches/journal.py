@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -44,13 +44,13 @@ class Journal:
         return None
 
     async def write(
-        self, results: Sequence[Result], begun: Collection[int], again: Mapping[int, bool], following: int
+        self, results: Sequence[Result], begun: Collection[int], again: Sequence[tuple[int, bool, int]], following: int
     ) -> int:
         """Write down the first of the results, and return how many.
 
         From then on the lines at the places `begun` may be spent on, as those of the other results may have been, those
-        of `again` are to be begun once more (true for a request that is paid), and `following` is the place of the
-        first that was never begun. Raises LeaseLost.
+        of `again` are to be begun once more, and `following` is the place of the first that was never begun. Raises
+        LeaseLost.
         """
         some = _fitting(results)
         while True:
@@ -60,7 +60,7 @@ class Journal:
                 tries=0,
                 next=following,
                 open=tuple(sorted({*begun, *unwritten})),
-                again=tuple(sorted(again.items())),
+                again=tuple(again),
             )
             try:
                 await self._store(some, progress, self._limit)

@@ -32,17 +32,17 @@ class Progress:
 
     `tries` counts the processes that have taken it since it came further. `indexed` parts list the lines. Those before
     `next` were begun, or have ended: `open` may have been spent on and have no result, and `again` are to be begun once
-    more, each with whether its request is paid. `outputs` and `errors` are the numbers of parts with results. Once no
-    more lines are run, `ends` is the status that the batch comes to. `output_file` and `error_file` are made then.
-    Before `cleared`, parts are removed. It `is_paused` while no process has to do with it. `address` is that of a
-    caller without a token.
+    more, each with whether its request is paid and how often it was tried. `outputs` and `errors` are the numbers of
+    parts with results. Once no more lines are run, `ends` is the status that the batch comes to. `output_file` and
+    `error_file` are made then. It `is_paused` while no process has to do with it. `address` is that of a caller
+    without a token.
     """
 
     tries: int = 0
     indexed: int = 0
     next: int = 0
     open: tuple[int, ...] = ()
-    again: tuple[tuple[int, bool], ...] = ()
+    again: tuple[tuple[int, bool, int], ...] = ()
     outputs: int = 0
     errors: int = 0
     ends: str = ""
@@ -144,7 +144,7 @@ class BatchQueue:
 def lease_of(work: Record) -> Lease:
     """Return what a record of the queue says."""
     body = work.body
-    again = tuple((place, is_paid) for place, is_paid in body["again"])
+    again = tuple((place, is_paid, tries) for place, is_paid, tries in body["again"])
     return Lease(work, Progress(**{**body, "open": tuple(body["open"]), "again": again}))
 
 

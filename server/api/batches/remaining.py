@@ -18,15 +18,17 @@ class Remaining:
     def __init__(self, progress: Progress, total: int) -> None:
         self.next = progress.next
         self._total = total
-        self._again = {place: Again(is_paid) for place, is_paid in progress.again}
+        self._again = {place: Again(is_paid, tries=tries) for place, is_paid, tries in progress.again}
 
     def __bool__(self) -> bool:
         return bool(self._again) or self.next < self._total
 
     @property
-    def again(self) -> dict[int, bool]:
-        """The places of lines that are begun once more; true for a request that is paid."""
-        return {place: again.is_paid for place, again in self._again.items()}
+    def again(self) -> list[tuple[int, bool, int]]:
+        """The places of lines that are begun once more, each with whether its request is paid and how often it was
+        tried.
+        """
+        return sorted((place, again.is_paid, again.tries) for place, again in self._again.items())
 
     @property
     def due(self) -> float:

@@ -182,6 +182,31 @@ def test_a_line_that_its_provider_has_no_time_for_is_tried_again(
     assert (good, bad["a"]["response"]["status_code"], len(far.asked)) == ({}, 429, 5)
 
 
+def test_tries_are_counted_across_the_pauses_of_a_batch(
+    place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.api.batches.lines.LONGEST_PAUSE", 0.3)
+    monkeypatch.setattr("server.api.batches.running.PATIENCE_SECONDS", 0.0)
+    far.busy = 100
+    _, bad = place.results(place.over(place.begun([chat("a")])))
+    assert (bad["a"]["response"]["status_code"], len(far.asked)) == (429, 5)
+
+
+def test_a_batch_is_no_way_around_what_its_owner_may_keep(place: Batching, far: LineProvider) -> None:
+    small = bearer("ida+records")
+    # Errors take more room than their lines, and are told even where there is none.
+    file = place.file(written([chat(f"l{number}", model="none") for number in range(30)]), small)
+    ids = [str(answer.json["id"]) for _ in range(12) if (answer := place.create(file, caller=small)).status == 200]
+    done = [place.over(batch, READER) for batch in ids]
+    refused = [shown for shown in done if shown["status"] == "failed"]
+    assert refused
+    assert all(shown["errors"]["data"][0]["code"] == "insufficient_quota" for shown in refused)
+    made = place.ask("GET", "/v1/files?purpose=batch_output", caller=small).json["data"]
+    # As many are under way at the same time as one caller's may be.
+    assert 1 <= len(made) == len(done) - len(refused) <= 5
+    assert far.asked == []
+
+
 def test_results_for_which_there_is_no_room_are_errors_of_their_lines(place: Batching, far: LineProvider) -> None:
     small = bearer("gus+records")
     # A line asks for little and is answered with more.
