@@ -11,20 +11,26 @@ from server.api.batches.input_file import InputFile
 from server.api.batches.parts import LINES_OF_A_PART, BatchParts, Line
 from server.api.batches.validation import CheckedLine, check_lines
 from server.json_input.reader import Reader
+from server.quota.storage_limit import StorageLimit
 
 
 class Checking:
-    """Lists the lines of the batch that this process holds, as they are found to be right."""
+    """Lists the lines of the batch that this process holds, as they are found to be right.
 
-    def __init__(self, held: HeldBatch, parts: BatchParts, reader: Reader) -> None:
+    The list counts with the owner, who may keep what `limit` says.
+    """
+
+    def __init__(self, held: HeldBatch, parts: BatchParts, reader: Reader, limit: StorageLimit | None) -> None:
         self._held = held
         self._parts = parts
         self._reader = reader
+        self._limit = limit
         self._lines: list[Line] = []
         self._total = 0
 
     async def check(self, file: InputFile, size: int) -> None:
-        """Have the lines of a file of that size run next; raises InvalidInput, NoRoom, BlobsUnavailable and LeaseLost.
+        """Have the lines of a file of that size run next; raises InvalidInput, NoRoom, BlobsUnavailable, LeaseLost, and
+        StorageExceeded where the owner has no room for the list.
 
         What another process has listed before is forgotten.
         """
@@ -62,5 +68,5 @@ class Checking:
         progress = self._held.progress
         number = progress.indexed + 1
         listing = self._parts.listing(self._held.record, number, some)
-        await self._held.write(replace(progress, indexed=number, tries=0), steps=[listing])
+        await self._held.write(replace(progress, indexed=number, tries=0), None, [listing], self._limit, 1)
         self._total += len(some)

@@ -39,6 +39,7 @@ from server.json_input.reader import Reader
 from server.json_input.strict import Json
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
+from server.quota.storage_limit import StorageExceeded
 from server.storage.blobs.store import BlobMissing, BlobReading, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overtaken
 from server.storage.records.guarded import Contended, NotFound
@@ -159,7 +160,7 @@ class BatchWork:
         caller = ActingCaller(self._callers, held.lease.work, self._longest)
         gate, refusal = await self._gate(held, caller)
         async with self._input(held) as file:
-            if not held.record.body["counts"][0] and not await self._checked(held, file, refusal):
+            if not held.record.body["counts"][0] and not await self._checked(held, gate, file, refusal):
                 return
             journal = Journal(held, self._parts, gate.storage_limit_of(held.record.owner))
             running = self._running[held.record.id] = Running(
@@ -220,7 +221,7 @@ class BatchWork:
         finally:
             await file.close()
 
-    async def _checked(self, held: HeldBatch, file: InputFile, refusal: ApiError | None) -> bool:
+    async def _checked(self, held: HeldBatch, gate: Gate, file: InputFile, refusal: ApiError | None) -> bool:
         """Check the input file, and return whether its lines are to be run; else the batch has ended."""
         if held.record.body["status"] == "cancelling":
             await held.write(replace(held.progress, ends="cancelled"))
@@ -228,15 +229,20 @@ class BatchWork:
         identity = held.record.body["input_file_id"]
         record = (await self._files.records.known([identity])).get(identity)
         if record is None or refusal is not None:
-            await self._fail(held, [_unreadable(refusal or error_of(NotFound(identity), ""))])
+            await self._fail(held, [_told(refusal or error_of(NotFound(identity), ""), "input_file_id")])
             return False
         try:
-            await Checking(held, self._parts, self._reader).check(file, record.body["bytes"])
+            limit = gate.storage_limit_of(held.record.owner)
+            await Checking(held, self._parts, self._reader, limit).check(file, record.body["bytes"])
         except InvalidInput as invalid:
             await self._fail(held, invalid.errors)
             return False
         except BlobMissing:
-            await self._fail(held, [_unreadable(error_of(NotFound(identity), ""))])
+            await self._fail(held, [_told(error_of(NotFound(identity), ""), "input_file_id")])
+            return False
+        except StorageExceeded as full:
+            await log_limit(gate, full)
+            await self._fail(held, [_told(error_of(full, ""))])
             return False
         return True
 
@@ -287,8 +293,8 @@ class BatchWork:
             await held.write(replace(held.progress, cleared=cleared), steps=steps)
 
 
-def _unreadable(error: ApiError) -> LineError:
-    return LineError(error.code or "invalid_value", error.message, param="input_file_id")
+def _told(error: ApiError, param: str | None = None) -> LineError:
+    return LineError(error.code or "invalid_value", error.message, param=param)
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
