@@ -6,15 +6,16 @@ All of them are gone once the files of the batch are made. They count with the o
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
-from server.api.batches.queue import Progress
 from server.storage.database.database import Step
 from server.storage.records.body import Body
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Record
+from server.storage.records.removal import STEP_BYTES
 
 LINES_OF_A_PART: Final = 500
 """Lines that one part lists."""
@@ -27,7 +28,7 @@ MOST_READ: Final = 64
 """Lists of lines that a process remembers; those that were read first are forgotten first."""
 
 REMOVED_AT_ONCE: Final = 20
-"""Parts that one transaction removes."""
+"""Parts that one transaction removes, at most; of large ones, `STEP_BYTES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,14 @@ class BatchParts:
         found = await self.parts.next(record.id, behind)
         return b"" if found is None else _lines(found[1])
 
-    def removing(self, record: Record, progress: Progress) -> tuple[list[Step], int]:
-        """Return the steps that remove some of the parts that are left, and the number of those that are gone then."""
-        numbers = [*_numbers(progress, progress.cleared, REMOVED_AT_ONCE)]
-        return [self.parts.removing(record.id, number) for number in numbers], progress.cleared + len(numbers)
+    async def removing(self, record: Record) -> list[Step]:
+        """Return the steps that remove the first parts that are left, as many as one transaction should; none where no
+        part is left. Raises DatabaseUnavailable and NoRoom.
+        """
+        left = await self.parts.numbers(record.id, 0, REMOVED_AT_ONCE)
+        sizes = accumulate(size for _, size in left)
+        few = max(1, sum(size <= STEP_BYTES for size in sizes))
+        return [self.parts.removing(record.id, number) for number, _ in left[:few]]
 
 
 def _listed(lines: bytes) -> Body:
@@ -94,17 +99,3 @@ def _listed(lines: bytes) -> Body:
 
 def _lines(listed: bytes) -> bytes:
     return b"%b\n" % listed[1:-1].replace(b",\n", b"\n")
-
-
-def _numbers(progress: Progress, first: int, most: int) -> Iterator[int]:
-    """Yield the numbers of up to `most` parts in their order, without the `first` ones."""
-    ranges = (
-        range(1, progress.indexed + 1),
-        range(OUTPUTS + 1, OUTPUTS + progress.outputs + 1),
-        range(ERRORS + 1, ERRORS + progress.errors + 1),
-    )
-    for numbers in ranges:
-        some = numbers[first : first + most]
-        yield from some
-        first = max(0, first - len(numbers))
-        most -= len(some)

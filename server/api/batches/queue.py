@@ -48,7 +48,6 @@ class Progress:
     ends: str = ""
     output_file: str = ""
     error_file: str = ""
-    cleared: int = 0
     is_paused: bool = False
     address: str | None = None
 

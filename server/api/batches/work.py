@@ -285,12 +285,9 @@ class BatchWork:
 
     async def _clear(self, held: HeldBatch) -> None:
         """Remove what the batch needs no more, some at a time, and then the work."""
-        while True:
-            steps, cleared = self._parts.removing(held.record, held.progress)
-            if not steps:
-                await held.end()
-                return
-            await held.write(replace(held.progress, cleared=cleared), steps=steps)
+        while steps := await self._parts.removing(held.record):
+            await held.write(held.progress, steps=steps)
+        await held.end()
 
 
 def _told(error: ApiError, param: str | None = None) -> LineError:
