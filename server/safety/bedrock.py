@@ -261,10 +261,10 @@ def _read_answer(answer: Any) -> tuple[list[Finding], list[str] | None]:
     try:
         detected = [each for assessment in answer["assessments"] for each in _detected(assessment)]
         outputs = [str(output["text"]) for output in answer["outputs"]]
+        findings = [finding for finding, does in detected if does not in _HARMLESS]
+        actions = {does for _, does in detected} - _HARMLESS
     except (LookupError, TypeError, AttributeError):
         return [_UNTOLD], None
-    findings = [finding for finding, does in detected if does not in _HARMLESS]
-    actions = {does for _, does in detected} - _HARMLESS
     return findings or [_UNTOLD], outputs if outputs and actions == {_MASKED} else None
 
 

@@ -58,6 +58,7 @@ def test_masking_is_not_blocking(server: Guarded) -> None:
         intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED, BLOCKED]}}),
         intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED]}}, {"newPolicy": {"found": [1]}}),
         intervened({"sensitiveInformationPolicy": {"piiEntities": [{**MASKED, "action": "TICKLED"}]}}),
+        intervened({"sensitiveInformationPolicy": {"piiEntities": [{**MASKED, "action": ["NONE"]}]}}),
         intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED]}}, outputs=()),
         intervened({"sensitiveInformationPolicy": {"piiEntities": [MASKED]}}, outputs=("a", "b")),
         intervened({"sensitiveInformationPolicy": "all"}),
