@@ -143,6 +143,11 @@ class FairShares:
         """Turns that are waited for."""
         return self._waiting
 
+    def held(self) -> int:
+        """Return the units that the current caller holds."""
+        holder = self._holders.get(CURRENT.get())
+        return 0 if holder is None else holder.held
+
     def turn(self, size: int = 1, caller: Caller | None = None) -> AbstractAsyncContextManager[Turn]:
         """Hold `size` units for as long as the context lasts; to enter it raises NoRoom, as `take`."""
         return _HeldTurn(self, size, caller)

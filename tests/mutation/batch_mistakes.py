@@ -138,4 +138,10 @@ BATCH_MISTAKES = (
         "left[:few]]",
         "left]",
     ),
+    Mistake(
+        "two callers have all lines",
+        LINES,
+        "if turn is None and not self._shares.held():",
+        "if turn is None and self._shares.held():",
+    ),
 )

@@ -33,6 +33,9 @@ from server.storage.records.guarded import Contended
 LINES: Final = Share("lines of batches", 32, 16, waiting=1024, waiting_each=64, seconds=1.0)
 """Lines of batches that one process has under way."""
 
+FIRST_LINES: Final = Share("first lines of callers while others have all of these", 16, 1, 0, 0, seconds=1.0)
+"""Lines beyond `LINES`: a provider may take an hour for each line of other callers."""
+
 MOST_TRIES: Final = 5
 """Requests for one line where its provider is busy or paused."""
 
@@ -155,14 +158,34 @@ class RunningLine:
         return answered(self.place, self.line.custom_id, request.status, request.request_id, request.body)
 
 
-def shares_of(at_once: int, most: int | None) -> FairShares:
-    """Return the turns of lines: one batch may have `at_once`, and another caller as many beside it.
+class LineTurns:
+    """The turns of lines: one batch may have `at_once`, and another caller as many beside it.
 
-    A caller has at most `most` of them; None is no further limit.
+    A caller has at most `most` of them; None is no further limit. One that has none gets a first one though others have
+    them all.
     """
-    each = max(LINES.each, at_once)
-    capacity = max(LINES.capacity, 2 * at_once)
-    return FairShares(replace(LINES, capacity=capacity, each=each if most is None else min(each, most)))
+
+    def __init__(self, at_once: int, most: int | None) -> None:
+        each = max(LINES.each, at_once)
+        capacity = max(LINES.capacity, 2 * at_once)
+        self._shares = FairShares(replace(LINES, capacity=capacity, each=each if most is None else min(each, most)))
+        self._first = FairShares(FIRST_LINES)
+
+    @property
+    def used(self) -> int:
+        """The number of lines that are under way."""
+        return self._shares.used + self._first.used
+
+    def take_now(self) -> Turn | None:
+        """Return a turn if there is one."""
+        return self._shares.take_now()
+
+    async def take(self) -> Turn:
+        """Return a turn for a batch that has no line under way; raises NoRoom after a while."""
+        turn = self._shares.take_now()
+        if turn is None and not self._shares.held():
+            turn = self._first.take_now()
+        return turn or await self._shares.take()
 
 
 def _is_paid(request: ActingRequest | None) -> bool:

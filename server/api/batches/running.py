@@ -19,13 +19,13 @@ from server.api.batches.acting_callers import ActingCaller
 from server.api.batches.held import HeldBatch
 from server.api.batches.input_file import InputFile
 from server.api.batches.journal import Journal
-from server.api.batches.lines import RunningLine
+from server.api.batches.lines import LineTurns, RunningLine
 from server.api.batches.parts import LINES_OF_A_PART, BatchParts
 from server.api.batches.remaining import Remaining
 from server.api.batches.results import CANCELLED, EXPIRED, INTERRUPTED, refused, unanswered
 from server.api.batches.under_way import UnderWay
 from server.background.pauses import until_woken
-from server.fairness.shares import FairShares, NoRoom, Turn
+from server.fairness.shares import NoRoom, Turn
 from server.http.errors import ApiError
 from server.http.held_lease import LeaseLost
 from server.http.pagination import missing_reference
@@ -84,7 +84,7 @@ class Running:
         file: InputFile,
         caller: ActingCaller,
         app: ASGIApp,
-        shares: FairShares,
+        turns: LineTurns,
         at_once: int,
         refusal: ApiError | None,
         yields: Callable[[], bool],
@@ -97,7 +97,7 @@ class Running:
         self._lines = UnderWay(app, body["endpoint"], caller, journal, self._left, held.woken)
         self._file = file
         self._caller = caller
-        self._shares = shares
+        self._turns = turns
         self._at_once = at_once
         self._refusal = refusal
         self._yields = yields
@@ -196,10 +196,10 @@ class Running:
 
     async def _turn(self, *, is_idle: bool) -> Turn | None:
         """Return a turn for a line; one is waited for only where nothing else is to be done."""
-        turn = self._shares.take_now()
+        turn = self._turns.take_now()
         if turn is None and is_idle:
             with suppress(NoRoom):
-                return await self._shares.take()
+                return await self._turns.take()
         return turn
 
     async def _refuse(self, error: ApiError) -> None:

@@ -18,7 +18,7 @@ from server.api.batches.checking import Checking
 from server.api.batches.held import HeldBatch
 from server.api.batches.input_file import InputFile
 from server.api.batches.journal import Journal
-from server.api.batches.lines import shares_of
+from server.api.batches.lines import LineTurns
 from server.api.batches.making_files import make_files
 from server.api.batches.parts import BatchParts
 from server.api.batches.running import Paused, Running
@@ -94,7 +94,7 @@ class BatchWork:
         self._longest = longest
         self._lines_at_once = lines_at_once
         self._count = count
-        self._shares = shares_of(lines_at_once, deferred.most_at_once)
+        self._turns = LineTurns(lines_at_once, deferred.most_at_once)
         self._app: ASGIApp = _nothing
         self._running: dict[str, Running] = {}
 
@@ -105,7 +105,7 @@ class BatchWork:
     @property
     def lines(self) -> int:
         """The number of lines that are under way."""
-        return self._shares.used
+        return self._turns.used
 
     def leave(self, identity: str) -> None:
         """Begin no more lines of a batch, and let any process go on with it."""
@@ -170,7 +170,7 @@ class BatchWork:
                 file,
                 caller,
                 self._app,
-                self._shares,
+                self._turns,
                 self._lines_at_once,
                 refusal,
                 lambda: self._deferred.yields,

@@ -113,6 +113,19 @@ def test_what_an_owner_has_shown_since_counts_for_the_next_line(place: Batching,
     assert {error_of(result) for result in bad.values()} == {(404, "model_not_found")}
 
 
+def test_slow_lines_of_others_keep_no_caller_from_its_turn(place: Batching, far: LineProvider) -> None:
+    slow = []
+    for name in ("flo", "jim"):
+        slow.append(under_way(place, far, name, rest=0))
+        far.asked.clear()
+    good, bad = place.results(place.over(place.begun([chat(f"l{number}") for number in range(4)])))
+    assert (len(good), bad) == (4, {})
+    assert far.asked == ["hi"] * 4
+    far.go_on.set()
+    for batch in slow:
+        place.over(batch, READER)
+
+
 def test_no_line_is_begun_for_an_owner_who_was_away_for_too_long(
     place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
