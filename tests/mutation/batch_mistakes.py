@@ -144,4 +144,10 @@ BATCH_MISTAKES = (
         "if turn is None and not self._shares.held():",
         "if turn is None and self._shares.held():",
     ),
+    Mistake(
+        "one batch alone is asked to make room",
+        WORKER,
+        "staying = self._since.keys() - self._leaving",
+        "staying = self._since.keys()",
+    ),
 )

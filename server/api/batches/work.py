@@ -107,11 +107,12 @@ class BatchWork:
         """The number of lines that are under way."""
         return self._turns.used
 
-    def leave(self, identity: str) -> None:
-        """Begin no more lines of a batch, and let any process go on with it."""
+    def leave(self, identity: str) -> bool:
+        """Begin no more lines of a batch, and let any process go on with it; false where it runs no lines."""
         running = self._running.get(identity)
         if running is not None:
             running.leaves = True
+        return running is not None
 
     async def do(self, held: HeldBatch) -> None:
         """Work on a batch until it is over, or until nothing can be done for it now.

@@ -65,6 +65,7 @@ class Batches:
         self._woken = asyncio.Event()
         self._held: dict[str, HeldBatch] = {}
         self._since: dict[str, float] = {}
+        self._leaving = set[str]()
         self._busy = Counter[Owner]()
         self._after: Owner = None
 
@@ -133,10 +134,18 @@ class Batches:
         return True
 
     def _make_room(self) -> None:
-        """Let the batch go that has been worked on for longest, if that is long enough."""
-        identity = min(self._since, key=lambda each: self._since[each])
-        if asyncio.get_running_loop().time() - self._since[identity] > SLICE_SECONDS:
-            self._work.leave(identity)
+        """Let the batch go that has been worked on for longest, if that is long enough.
+
+        One that was let go before may have lines under way for long, so that the next one is let go then.
+        """
+        now = asyncio.get_running_loop().time()
+        staying = self._since.keys() - self._leaving
+        for identity in sorted(staying, key=lambda each: self._since[each]):
+            if now - self._since[identity] <= SLICE_SECONDS:
+                return
+            if self._work.leave(identity):
+                self._leaving.add(identity)
+                return
 
     async def _do(self, owner: Owner, held: HeldBatch) -> None:
         try:
@@ -146,6 +155,7 @@ class Batches:
             _log.warning("a batch stops: %s", fault)
         finally:
             del self._held[held.record.id], self._since[held.record.id]
+            self._leaving.discard(held.record.id)
             self._busy[owner] -= 1
             self._busy += Counter()  # drops the callers without any
             self._woken.set()

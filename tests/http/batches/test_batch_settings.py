@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import batches_server
 from tests.support.batches_server import BATCHES, batching, chat
+from tests.support.callers import BOB, bearer
 from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
 
@@ -57,3 +58,22 @@ def test_so_many_batches_are_under_way(
         place.over(first)
         assert place.over(second)["status"] == "completed"
         assert far.asked == ["hold first", "second"]
+
+
+def test_a_batch_whose_lines_hang_is_not_the_only_one_that_makes_room(
+    far: LineProvider, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches_server, "CONFIG", configured("max_concurrent_batches", 2))
+    monkeypatch.setattr("server.api.batches.worker.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("server.api.batches.worker.POLL_SECONDS", 0.1)
+    with batching(opa_binary, tmp_path, None, far.url) as place:
+        place.begun([chat("a", "hold")])
+        wait_until(lambda: far.asked == ["hold"])
+        far.busy = 1000
+        other = place.begun([chat("a")], BOB)
+        wait_until(lambda: "hi" in far.asked)
+        third = place.begun([chat("a", "third")], bearer("cleo"))
+        place.until(third, lambda shown: shown["status"] == "in_progress", bearer("cleo"), seconds=4)
+        assert place.get(other, BOB)["status"] == "in_progress"
+        far.busy = 0
+        far.go_on.set()
