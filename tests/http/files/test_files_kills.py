@@ -52,8 +52,8 @@ def config_of(kept: Keeping) -> str:
 
 @pytest.mark.parametrize("kept", ["sqlite"], indirect=True)
 def test_a_disk_that_is_really_full_is_one_clear_error(kept: Keeping) -> None:
-    with files_server(config_of(kept), most_bytes=2_000_000) as (address, _):
-        answer = address.post(FILES, form_of(b"x" * 5_000_000), kind=KIND)
+    with files_server(config_of(kept), most_bytes=8_000_000) as (address, _):
+        answer = address.post(FILES, form_of(b"x" * 12_000_000), kind=KIND)
         assert (answer.status, answer.error["code"]) == (507, "storage_full")
         assert answer.headers["x-should-retry"] == "false"
         assert kept.on_disk() == []
