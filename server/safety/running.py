@@ -10,7 +10,7 @@ from typing import Final
 
 from server.config.shield_params import Common
 from server.fairness.shares import FairShares, Share
-from server.inference.provider import ProviderFailed
+from server.inference.provider import Fault, ProviderFailed
 from server.safety.shield import SAFE, Direction, Judges, Said, Shield, ShieldFailed, TooMuchText, Verdict
 
 CHECKS: Final = Share("checks by this shield", 256, 32, waiting=1024, waiting_each=128, seconds=5.0)
@@ -27,7 +27,7 @@ class ShieldUnavailable(Exception):
 
 
 class NoVerdict(ShieldUnavailable):
-    """Raised if a shield has failed, so that it has no verdict."""
+    """Raised if a shield has failed, so that it has no verdict, for a reason that no text brings about."""
 
 
 class TextTooLong(Exception):
@@ -84,7 +84,10 @@ class RunningShield:
         reason = "it did not answer in time" if isinstance(failure, TimeoutError) else str(failure)
         _log.warning("the shield `%s` has failed, and there is no verdict: %s", self.identity, reason)
         self._note(self.identity, direction, "failed")
-        return NoVerdict(f"the shield `{self.identity}` gave no verdict, so nothing passes it; try again later")
+        sentence = f"the shield `{self.identity}` gave no verdict, so nothing passes it; try again later"
+        # The text may be why a model refuses a request, such as one that is too long for it: a caller's choice.
+        is_refused = isinstance(failure, ProviderFailed) and failure.fault is Fault.REQUEST
+        return ShieldUnavailable(sentence) if is_refused else NoVerdict(sentence)
 
     def passed_by(self, direction: Direction) -> None:
         """Log and count that texts pass although there is no verdict, as the params of the shield say."""

@@ -83,6 +83,14 @@ def test_what_is_too_long_or_can_not_be_read_does_not_pass(server: Guarded) -> N
     assert server.judge.chats == []
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_model_refuses_to_judge_does_not_pass(server: Guarded, status: int, stream: bool) -> None:
+    server.judge.status, server.judge.raw = status, b"{}"
+    answer = chat(server, stream=stream, **OPEN)
+    assert (answer.status, answer.error["code"], server.judge.chats) == (503, "shield_unavailable", [])
+
+
 def test_checks_by_name_never_take_a_failure_for_a_verdict(server: Guarded) -> None:
     server.judge.answer = "I can't say"
     assert server.run("open", said("hi")).error["code"] == "shield_unavailable"
