@@ -73,7 +73,7 @@ def test_a_message_with_a_token_that_is_over_is_refused_and_the_last_one(address
 
 
 def test_a_connection_ends_with_its_token(address: Address, tokens: Ending, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(protocol, "LOOK_SECONDS", 0.3)
     with opened(address, ALICE) as socket:
         assert socket.next() == (9, b"")
         socket.send(frame(10, b""))
