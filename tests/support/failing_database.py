@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.fairness.caller import CURRENT, SERVER
 from server.storage.database.database import DatabaseUnavailable, Step
 from tests.support.databases import class_of
 
@@ -26,14 +27,13 @@ _OF_THE_SERVER = {
     "responses in the background",
     "usage",
 }
-"""Tasks that look for work of their own now and then, whatever is asked for meanwhile."""
+"""Tasks that work for callers now and then, whatever is asked for at the same time."""
 
 
 class FailingDatabase:
     """Fails the call of that number; `calls` says how many there were.
 
-    Where `tables` are named, what is about others alone is no call, and neither are looks at whether a database works,
-    or what vector stores, responses and usage do by themselves.
+    Where `tables` are named, what is about others alone is no call, and neither is what the server does by itself.
     """
 
     def __init__(self, number: int, moment: str, *tables: str) -> None:
@@ -62,7 +62,7 @@ class FailingDatabase:
     def _is_about(self, *statements: str) -> bool:
         """Return whether a call counts."""
         task = asyncio.current_task()
-        if task is not None and task.get_name() in _OF_THE_SERVER:
+        if CURRENT.get() == SERVER or (task is not None and task.get_name() in _OF_THE_SERVER):
             return False
         return not self._tables or any(table in statement for statement in statements for table in self._tables)
 
