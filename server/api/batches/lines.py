@@ -76,13 +76,12 @@ class Again:
 class Outcome:
     """What a request for a line has come to: a result, or another attempt.
 
-    Until `hold` no line of the batch can be answered. It is `passing` if that is the server's own state.
+    Until `hold` no line of the batch can be answered.
     """
 
     result: Result | None = None
     again: Again | None = None
     hold: float = 0.0
-    passing: bool = False
 
 
 @dataclass(slots=True)
@@ -144,7 +143,7 @@ class RunningLine:
         )
         again.at = now + min(LONGEST_PAUSE, 2.0 ** (again.tries - 1))
         if passing:
-            return Outcome(again=again, hold=again.at, passing=True)
+            return Outcome(again=again, hold=again.at)
         if again.tries >= MOST_TRIES or _code(request.body) == "insufficient_quota":
             return Outcome(result)
         return Outcome(again=again)
