@@ -186,35 +186,31 @@ class BatchWork:
         )
 
     async def _gate(self, held: HeldBatch, caller: ActingCaller) -> tuple[Gate, ApiError | None]:
-        """Return the gate for what is asked about the batch itself, and the error of its lines if the file is refused.
-
-        A used up quota is no reason: the lines are charged themselves.
-        """
-        gate = self._deferred.gate(await caller.newest(), "POST", PATH, address=caller.address, is_paid=True)
+        """Return the gate for what is asked about a batch itself, and the error of its lines if the file is refused."""
+        gate = await self._own_gate(caller)
         try:
-            with suppress(QuotaExceeded, CountersUnavailable):
-                await gate.enter()
+            await _enter(gate)
             await self._files.records.get(gate, held.record.body["input_file_id"], whole=False)
         except (NotFound, AccessDenied, RouteDenied) as denied:
             return gate, error_of(denied, gate.request_id)
         return gate, None
 
+    async def _own_gate(self, caller: ActingCaller) -> Gate:
+        """Return the gate of the caller, as it is now, for what is asked about a batch itself."""
+        return self._deferred.gate(await caller.newest(), "POST", PATH, address=caller.address, is_paid=True)
+
     @asynccontextmanager
     async def _input(self, held: HeldBatch) -> AsyncIterator[InputFile]:
         """Yield the input file, which is opened when it is first read."""
-        identity = held.record.body["input_file_id"]
-
-        async def found() -> Record | None:
-            return (await self._files.records.known([identity])).get(identity)
 
         async def opened() -> BlobReading:
-            record = await found()
+            record = await self._input_record(held)
             if record is None:
                 raise BlobMissing("the input file of a batch is gone")
             return await self._files.open(record)
 
         async def is_there() -> bool:
-            return await found() is not None
+            return await self._input_record(held) is not None
 
         file = InputFile(opened, is_there)
         try:
@@ -222,13 +218,18 @@ class BatchWork:
         finally:
             await file.close()
 
+    async def _input_record(self, held: HeldBatch) -> Record | None:
+        """Return the record of the input file; None where it is gone."""
+        identity = held.record.body["input_file_id"]
+        return (await self._files.records.known([identity])).get(identity)
+
     async def _checked(self, held: HeldBatch, gate: Gate, file: InputFile, refusal: ApiError | None) -> bool:
         """Check the input file, and return whether its lines are to be run; else the batch has ended."""
         if held.record.body["status"] == "cancelling":
             await held.write(replace(held.progress, ends="cancelled"))
             return False
         identity = held.record.body["input_file_id"]
-        record = (await self._files.records.known([identity])).get(identity)
+        record = await self._input_record(held)
         if record is None or refusal is not None:
             await self._fail(held, [_told(refusal or error_of(NotFound(identity), ""), "input_file_id")])
             return False
@@ -257,11 +258,9 @@ class BatchWork:
 
     async def _finish(self, held: HeldBatch) -> None:
         """Make the files, and end the batch."""
-        caller = ActingCaller(self._callers, held.lease.work, self._longest)
-        gate = self._deferred.gate(await caller.newest(), "POST", PATH, address=caller.address, is_paid=True)
+        gate = await self._own_gate(ActingCaller(self._callers, held.lease.work, self._longest))
         try:
-            with suppress(QuotaExceeded, CountersUnavailable):
-                await gate.enter()
+            await _enter(gate)
             await make_files(held, self._parts, self._files, gate)
         except (AccessDenied, RouteDenied, BlobsUnavailable) as fault:
             if held.record.body["expires_at"] + KEPT_SECONDS <= time.time():
@@ -289,6 +288,12 @@ class BatchWork:
         while steps := await self._parts.removing(held.record):
             await held.write(held.progress, steps=steps)
         await held.end()
+
+
+async def _enter(gate: Gate) -> None:
+    """Ask about the route; a used up quota is no refusal, since lines are charged themselves."""
+    with suppress(QuotaExceeded, CountersUnavailable):
+        await gate.enter()
 
 
 def _told(error: ApiError, param: str | None = None) -> LineError:
