@@ -79,7 +79,8 @@ def run(
     begun: list[str] = [] if resume is None else [resume]
     try:
         if not force:
-            _refuse_to_replace(answers, faults)
+            _refuse_to_replace(answers, "--output")
+            _refuse_to_replace(faults, "--errors")
         with server_at(url) as server:
             if resume is None:
                 _begin(server, file, endpoint, begun)
@@ -112,10 +113,9 @@ def cancel(
     sys.stdout.write(f"{visible(str(shown['id']))} is {visible(str(shown['status']))}\n")
 
 
-def _refuse_to_replace(*targets: Path) -> None:
-    for target in targets:
-        if target.exists():
-            raise Stopped(f"`{visible(str(target))}` is there already; --force replaces it, --output names another")
+def _refuse_to_replace(target: Path, option: str) -> None:
+    if target.exists():
+        raise Stopped(f"`{visible(str(target))}` is there already; --force replaces it, {option} names another")
 
 
 def _begin(server: ServerClient, file: Path, endpoint: str | None, begun: list[str]) -> None:

@@ -125,6 +125,10 @@ def test_what_is_there_is_replaced_if_told_so(run: Run, tmp_path: Path) -> None:
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert refused.stderr == f"error: `{there}` is there already; --force replaces it, --output names another\n"
     assert there.read_text() == "kept"
+    faults = tmp_path / "some requests.errors.jsonl"
+    faults.write_text("kept")
+    refused = run("run", path, "--output", str(tmp_path / "others"))
+    assert refused.stderr == f"error: `{faults}` is there already; --force replaces it, --errors names another\n"
     assert run("run", path, "--force").exit_code == 0
     assert [*by_name(there)] == ["a"]
 
