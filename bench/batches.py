@@ -7,24 +7,19 @@ another caller asks for a chat every few milliseconds.
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from json import dumps
 from typing import Any, Final
 
-import yaml
-
 from bench.neighbours.messages import ask, chat, head, post, upload
-from bench.policies import FAST, Kind, configuration
-from bench.processes import Running, running
+from bench.policies import FAST
+from bench.processes import Running
 from bench.world import World, world
-from translators import opa
 
 LEAST_RATE: Final = 800.0
 """Lines for each second of the server's processor time."""
@@ -59,7 +54,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=10_000)
     parser.add_argument("--report", action="store_true", help="succeed also where a goal is missed")
     chosen = parser.parse_args()
-    with world() as made, _server(made) as server:
+    with world() as made, made.keeping("batches") as server:
         found = _measured(made, server, chosen.lines)
     later = [(_share(found.meanwhile, share) - _share(found.before, share)) * 1000 for share in (0.5, 0.99, 1)]
     sys.stdout.write(
@@ -69,21 +64,6 @@ def main() -> None:
     )
     is_missed = found.rate_of_core < LEAST_RATE or later[1] > MOST_LATER
     sys.exit(is_missed and not chosen.report)
-
-
-@contextmanager
-def _server(made: World) -> Iterator[Running]:
-    folder = made.folder / "batches"
-    folder.mkdir(mode=0o700)
-    config = yaml.safe_load(configuration(10, Kind.NAMES, upstream=made.upstream.port, log=folder / "decisions.jsonl"))
-    rules = config["server"]["auth"]["access_policy"]
-    rules.append({"permit": {"actions": ["create", "read"]}, "when": "user with developer in roles"})
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    places = {"XDG_RUNTIME_DIR": str(folder), "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
-    command = ["server.cli.main", "run", str(path), "--port", "0"]
-    with running(command, folder / "said", {**os.environ, **places}) as server:
-        yield server
 
 
 def _measured(made: World, server: Running, count: int) -> Measured:

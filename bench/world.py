@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from bench import tokens
 from bench.policies import Kind, configuration
@@ -42,15 +45,39 @@ class World:
         """
         folder = self.home(rules, kind) if root == ROOT else self.folder / "other"
         folder.mkdir(mode=0o700, exist_ok=True)
-        config = folder / "config.yaml"
         log = folder / "decisions.jsonl"
-        config.write_text(configuration(rules, kind, upstream=self.upstream.port, log=log))
-        places = {"XDG_RUNTIME_DIR": str(folder), "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
-        environment = {**os.environ, **places}
+        text = configuration(rules, kind, upstream=self.upstream.port, log=log)
         program = ["server.cli.main"] if sampled is None else ["bench.sampler", str(sampled)]
-        with running([*program, "run", str(config), "--port", "0"], folder / "said", environment, root) as server:
+        with _served(folder, text, program, root) as server:
             yield server
         log.unlink()
+
+    @contextmanager
+    def keeping(self, name: str, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Iterator[Running]:
+        """Run a server in the folder `name`, with ten rules in each policy, whose developers may keep records.
+
+        `change` alters its configuration first.
+        """
+        folder = self.folder / name
+        folder.mkdir(mode=0o700)
+        text = configuration(10, Kind.NAMES, upstream=self.upstream.port, log=folder / "decisions.jsonl")
+        config = yaml.safe_load(text)
+        rules = config["server"]["auth"]["access_policy"]
+        rules.append({"permit": {"actions": ["create", "read"]}, "when": "user with developer in roles"})
+        change(config)
+        with _served(folder, yaml.safe_dump(config, sort_keys=False), ["server.cli.main"], ROOT) as server:
+            yield server
+
+
+@contextmanager
+def _served(folder: Path, config: str, program: Sequence[str], root: Path) -> Iterator[Running]:
+    """Run a program of the server with a configuration; all that it keeps is in the folder."""
+    path = folder / "config.yaml"
+    path.write_text(config)
+    places = {"XDG_RUNTIME_DIR": str(folder), "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
+    command = [*program, "run", str(path), "--port", "0"]
+    with running(command, folder / "said", {**os.environ, **places}, root) as server:
+        yield server
 
 
 @contextmanager

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import uvloop
-import yaml
 
 from bench import client
 from bench.client import Load
 from bench.measure import compared_loads
 from bench.open_streams import held
-from bench.policies import FAST, Kind, configuration
-from bench.processes import Running, running
+from bench.policies import FAST
+from bench.processes import Running
 from bench.report import table, written_into
 from bench.responses.events import event_seconds
 from bench.responses.tools import call_milliseconds, streams_without_end, with_tools
@@ -29,7 +28,6 @@ from bench.results import machine
 from bench.scenarios import chats, posts
 from bench.upstream import OPEN, PACED
 from bench.world import World, world
-from translators import opa
 
 BEGIN = "<!-- responses: what follows is written by `python -m bench.responses` -->"
 END = "<!-- responses: until here -->"
@@ -65,7 +63,11 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="succeed also where a goal is missed")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the marks of this page")
     chosen = parser.parse_args()
-    with world() as made, _server(made) as server, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        world() as made,
+        made.keeping("responses", partial(_with_agents, made.upstream.port)) as server,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         figures = runner.run(_measured(made, server, chosen.seconds, chosen.turns))
     text = report(figures, machine())
     sys.stdout.write(text)
@@ -76,23 +78,10 @@ def main() -> None:
     sys.exit(bool(missed) and not chosen.report)
 
 
-@contextmanager
-def _server(made: World) -> Iterator[Running]:
-    """Run a server that keeps responses."""
-    folder = made.folder / "responses"
-    folder.mkdir(mode=0o700)
-    text = configuration(10, Kind.NAMES, upstream=made.upstream.port, log=folder / "decisions.jsonl")
-    config = yaml.safe_load(text)
+def _with_agents(upstream: int, config: dict[str, Any]) -> None:
+    """Have a server keep responses, and give their models tools."""
     config["apis"].append("agents")
-    with_tools(config, made.upstream.port)
-    rules = config["server"]["auth"]["access_policy"]
-    rules.append({"permit": {"actions": ["create", "read"]}, "when": "user with developer in roles"})
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    places = {"XDG_RUNTIME_DIR": str(folder), "OSTIARY_HOME": str(folder / "home"), "OSTIARY_OPA": str(opa.find())}
-    command = ["server.cli.main", "run", str(path), "--port", "0"]
-    with running(command, folder / "said", {**os.environ, **places}) as server:
-        yield server
+    with_tools(config, upstream)
 
 
 async def _measured(made: World, server: Running, seconds: float, turns: int) -> list[Figure]:
