@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +13,8 @@ from json import dumps
 from typing import Any
 
 from aiohttp import web
+
+from tests.support.aiohttp_server import serving
 
 SECRET = "upstream-secret-canary"
 """Is in everything that this server says and that no caller may see."""
@@ -60,31 +61,15 @@ class Upstream:
 @contextmanager
 def upstream(tls: ssl.SSLContext | None = None) -> Iterator[Upstream]:
     """The server on loopback, in a thread of its own; over TLS if there is a context for it."""
-    server, ready, stop = Upstream(), Future[str](), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_run(server, ready, stop, tls)))
-    thread.start()
-    try:
-        server.url = ready.result(timeout=10)
-        yield server
-    finally:
-        server.go_on.set()
-        stop.set()
-        thread.join(timeout=10)
-
-
-async def _run(server: Upstream, ready: Future[str], stop: threading.Event, tls: ssl.SSLContext | None) -> None:
-    app = web.Application(client_max_size=64 * 1024 * 1024)
+    server, app = Upstream(), web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", partial(_chat, server))
     app.router.add_get("/v1/models", partial(_models, server))
     app.router.add_route("*", "/elsewhere", partial(_elsewhere, server))
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    ready.set_result(f"{'https' if tls else 'http'}://{host}:{port}")
-    await asyncio.to_thread(stop.wait)
-    await runner.cleanup()
+    with serving(app, tls) as server.url:
+        try:
+            yield server
+        finally:
+            server.go_on.set()
 
 
 async def _models(server: Upstream, request: web.Request) -> web.Response:

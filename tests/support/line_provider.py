@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from aiohttp import web
+
+from tests.support.aiohttp_server import serving
 
 
 @dataclass
@@ -37,30 +38,14 @@ class LineProvider:
 @contextmanager
 def line_provider() -> Iterator[LineProvider]:
     """The provider on loopback, in a thread of its own."""
-    provider, ready, stop = LineProvider(), Future[str](), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(_run(provider, ready, stop)))
-    thread.start()
-    try:
-        provider.url = ready.result(timeout=10)
-        yield provider
-    finally:
-        provider.go_on.set()
-        stop.set()
-        thread.join(timeout=10)
-
-
-async def _run(provider: LineProvider, ready: Future[str], stop: threading.Event) -> None:
-    app = web.Application(client_max_size=64 * 1024 * 1024)
+    provider, app = LineProvider(), web.Application(client_max_size=64 * 1024 * 1024)
     for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
         app.router.add_post(path, partial(_answer, provider))
-    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    ready.set_result(f"http://{host}:{port}")
-    await asyncio.to_thread(stop.wait)
-    await runner.cleanup()
+    with serving(app) as provider.url:
+        try:
+            yield provider
+        finally:
+            provider.go_on.set()
 
 
 async def _answer(provider: LineProvider, request: web.Request) -> web.StreamResponse:
