@@ -1,7 +1,7 @@
 """The lines of one batch, as they are begun and answered.
 
-Before a line is begun, that is written down, in the transaction that stores the results which have come meanwhile. So
-whatever happens to this process, every line has one result, and none is done twice.
+A transaction notes which lines are begun next, and stores the results that have come since the last one. So every line
+has one result and none is done twice, also where this process is killed.
 """
 
 from __future__ import annotations

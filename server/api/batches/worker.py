@@ -136,7 +136,7 @@ class Batches:
     def _make_room(self) -> None:
         """Let the batch go that has been worked on for longest, if that is long enough.
 
-        One that was let go before may have lines under way for long, so that the next one is let go then.
+        A batch that was let go before may still have lines under way, so the next one is let go as well.
         """
         now = asyncio.get_running_loop().time()
         staying = self._since.keys() - self._leaving

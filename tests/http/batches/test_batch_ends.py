@@ -81,7 +81,7 @@ def test_no_line_vanishes_when_a_batch_is_cancelled(place: Batching, far: LinePr
     assert len(good) == len(far.asked)
     assert {line["error"]["code"] for line in bad.values()} == {"batch_cancelled"}
     assert {str(line["response"]) for line in bad.values()} == {"None"}
-    # Whoever pressed the button: the files are the owner's.
+    # The files are the owner's, also where another caller has cancelled the batch.
     assert place.ask("GET", f"/v1/files/{done['output_file_id']}", caller=ADMIN).status == 404
     again = place.ask("POST", f"{BATCHES}/{batch}/cancel")
     assert (again.status, again.json) == (200, done)

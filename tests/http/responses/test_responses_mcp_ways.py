@@ -89,7 +89,7 @@ def test_what_tools_have_done_stays_when_a_response_is_cancelled(house: McpHouse
         "content": [{"type": "text", "text": "interrupted"}],
     }
     assert house.house.address.ask("GET", f"{RESPONSES}/{identity}", ALICE).json == cancelled
-    # What was done is told to whoever goes on.
+    # The next response is told what was done.
     later = house.made("and?", previous_response_id=identity)
     assert later["status"] == "completed"
 

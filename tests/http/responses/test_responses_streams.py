@@ -117,7 +117,7 @@ def test_a_response_whose_client_leaves_is_kept_as_far_as_it_came(place: Respond
         [message] = kept["output"]
         assert (message["status"], message["content"][0]["text"]) == ("incomplete", "first")
     assert [item["content"][0]["text"] for item in place.items(identity)] == ["hi"]
-    # It fills no conversation, can be gone on from, and is nobody else's.
+    # It fills no conversation, the next response can name it, and no other caller reads it.
     assert (place.count(), place.said_in(conversation)) == (other + 1, [])
     assert place.create("on", previous_response_id=identity).status == 200
     assert place.ask("GET", f"{RESPONSES}/{identity}", caller=BOB).status == 404
