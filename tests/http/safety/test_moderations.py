@@ -45,16 +45,16 @@ def test_without_probabilities_the_scores_are_certain(server: Guarded) -> None:
 
 
 def test_the_client_of_openai_reads_the_results(server: Guarded) -> None:
-    client = OpenAI(base_url=f"{server.house.address.url}/v1", api_key="alice", max_retries=0)
-    made = client.moderations.create(input=["good day", "kill it"], model="guard")
-    assert [result.flagged for result in made.results] == [False, True]
-    assert (made.model, made.results[1].categories.violence, made.results[1].category_scores.violence) == (
-        "guard",
-        True,
-        0.9,
-    )
-    parts = client.moderations.create(input=[{"type": "text", "text": "good"}, {"type": "text", "text": "day"}])
-    assert len(parts.results) == 1
+    with OpenAI(base_url=f"{server.house.address.url}/v1", api_key="alice", max_retries=0) as client:
+        made = client.moderations.create(input=["good day", "kill it"], model="guard")
+        assert [result.flagged for result in made.results] == [False, True]
+        assert (made.model, made.results[1].categories.violence, made.results[1].category_scores.violence) == (
+            "guard",
+            True,
+            0.9,
+        )
+        parts = client.moderations.create(input=[{"type": "text", "text": "good"}, {"type": "text", "text": "day"}])
+        assert len(parts.results) == 1
 
 
 @pytest.mark.parametrize("name", ["guard-4", "guards/meta-llama/Meta-Llama-Guard-2-8B", "raw", "small", "words"])

@@ -114,15 +114,19 @@ def test_a_response_on_a_websocket_goes_through_them(server: Guarded) -> None:
 
 
 def test_the_client_of_openai_reads_what_is_stopped(server: Guarded) -> None:
-    client = OpenAI(base_url=f"{server.house.address.url}/v1", api_key="alice", max_retries=0)
-    asked: Any = {"model": "words", "policy": BLOCK}
-    [choice] = client.chat.completions.create(
-        model="gpt", messages=[{"role": "user", "content": "a falcon"}], moderation=asked
-    ).choices
-    assert (choice.finish_reason, choice.message.refusal, choice.message.content) == ("content_filter", MESSAGE, None)
-    response = client.responses.create(model="gpt", input="a falcon", moderation=asked)
-    assert response.incomplete_details is not None
-    assert (response.incomplete_details.reason, response.output_text) == ("content_filter", "")
+    with OpenAI(base_url=f"{server.house.address.url}/v1", api_key="alice", max_retries=0) as client:
+        asked: Any = {"model": "words", "policy": BLOCK}
+        [choice] = client.chat.completions.create(
+            model="gpt", messages=[{"role": "user", "content": "a falcon"}], moderation=asked
+        ).choices
+        assert (choice.finish_reason, choice.message.refusal, choice.message.content) == (
+            "content_filter",
+            MESSAGE,
+            None,
+        )
+        response = client.responses.create(model="gpt", input="a falcon", moderation=asked)
+        assert response.incomplete_details is not None
+        assert (response.incomplete_details.reason, response.output_text) == ("content_filter", "")
 
 
 @pytest.mark.parametrize("path", BODIES)

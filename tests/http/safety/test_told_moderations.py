@@ -226,17 +226,17 @@ def test_completions_tell_them_and_messages_say_that_they_do_not(server: Guarded
 
 
 def test_the_client_of_openai_reads_them(server: Guarded) -> None:
-    client = OpenAI(base_url=f"{server.house.address.url}/v1", api_key="alice", max_retries=0)
-    asked: Any = SCORE["moderation"]
-    made = client.chat.completions.create(
-        model="gpt", messages=[{"role": "user", "content": "a bomb"}], moderation=asked
-    )
-    assert sides(made.moderation) == (True, True)
-    assert sides(client.responses.create(model="gpt", input="a bomb", moderation=asked).moderation) == (True, True)
-    with client.chat.completions.stream(
-        model="gpt", messages=[{"role": "user", "content": "a bomb"}], moderation=asked
-    ) as events:
-        assert sides(events.get_final_completion().moderation) == (True, True)
+    with OpenAI(base_url=f"{server.house.address.url}/v1", api_key="alice", max_retries=0) as client:
+        asked: Any = SCORE["moderation"]
+        made = client.chat.completions.create(
+            model="gpt", messages=[{"role": "user", "content": "a bomb"}], moderation=asked
+        )
+        assert sides(made.moderation) == (True, True)
+        assert sides(client.responses.create(model="gpt", input="a bomb", moderation=asked).moderation) == (True, True)
+        with client.chat.completions.stream(
+            model="gpt", messages=[{"role": "user", "content": "a bomb"}], moderation=asked
+        ) as events:
+            assert sides(events.get_final_completion().moderation) == (True, True)
 
 
 def test_verdicts_that_are_only_told_are_logged_as_such(server: Guarded) -> None:
