@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action
 from server.api.vector_stores.attaching import Attaching
-from server.api.vector_stores.body import BATCH
+from server.api.vector_stores.file_body import BATCH
 from server.api.vector_stores.files import files_response, status_of
 from server.api.vector_stores.links import NewLink
 from server.api.vector_stores.pages import LinkPages

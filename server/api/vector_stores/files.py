@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from policy.vocabulary import Action
 from server.api.vector_stores.attaching import Attaching
-from server.api.vector_stores.body import ATTACH, FILE_UPDATE
+from server.api.vector_stores.file_body import ATTACH, FILE_UPDATE
 from server.api.vector_stores.links import NewLink, Status
 from server.api.vector_stores.pages import LinkPage, LinkPages
 from server.api.vector_stores.refusals import attaching

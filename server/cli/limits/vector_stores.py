@@ -11,6 +11,7 @@ from server.api.vector_stores import (
     claims,
     direct_body,
     failures,
+    file_body,
     file_places,
     filling,
     filters,
@@ -31,6 +32,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "embedding": embedding,
     "extraction": extraction,
     "failures": failures,
+    "file_body": file_body,
     "file_places": file_places,
     "filling": filling,
     "filters": filters,
@@ -47,7 +49,7 @@ FILES: Final[Sequence[Limit]] = (
     Limit("files of a vector store", "{links.MOST_LINKS}", "400, `too_many_files`"),
     Limit(
         "files that a vector store is made with, and files of one batch; its body",
-        "{vector_stores.MOST_FIRST_FILES}; {vector_stores.MOST_BATCHED}; {vector_stores.MOST_BATCH_BYTES:bytes}",
+        "{vector_stores.MOST_FIRST_FILES}; {file_body.MOST_BATCHED}; {file_body.MOST_BATCH_BYTES:bytes}",
         "400, 413",
     ),
     Limit(
