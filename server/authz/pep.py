@@ -15,18 +15,11 @@ from server.authz.contract.answer import Answer
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
+from server.authz.decision_log.list_record import ListRecord, ListTally
 from server.authz.decision_log.log import DecisionLog
-from server.authz.decision_log.record import (
-    Counted,
-    ListRecord,
-    ListTally,
-    ShieldVerdict,
-    line_of_limit,
-    line_of_shield,
-    lines_of,
-    lines_of_reads,
-)
+from server.authz.decision_log.record import Counted, line_of_limit, lines_of, lines_of_reads
 from server.authz.decision_log.refusals import counted_limit, counted_list, counted_of
+from server.authz.decision_log.shield_record import ShieldVerdict, line_of_shield
 from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
 from server.authz.permit import MINT, AccessDenied, ListPermit, Permit, RoutePermit, shields_of
 from server.fairness.shares import NoRoom

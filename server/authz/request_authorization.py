@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from policy import vocabulary
 from policy.vocabulary import Action, Anonymous, Principal, Resource
 from server.authz.contract.errors import PolicyUnavailable
-from server.authz.decision_log.record import ShieldVerdict
+from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import AccessDenied, Permit, RouteDenied, RoutePermit
 from server.quota.admission import Limited, RequestCharge

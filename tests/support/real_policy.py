@@ -17,7 +17,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from policy.vocabulary import Action, Resource, Route
 from server.authn import Authenticator
-from server.authz.decision_log.record import ShieldVerdict
+from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.pep import Listing, RequestContext
 from server.authz.permit import Permit, RoutePermit
 from server.authz.readiness import AuthenticationMode, Readiness

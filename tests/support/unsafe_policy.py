@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policy.vocabulary import Action, Decision, Resource, Route, Verdict
-from server.authz.decision_log.record import ShieldVerdict
+from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.pep import RequestContext
 from server.authz.permit import MINT, Permit, RoutePermit
 from server.quota.admission import Limited

@@ -9,7 +9,7 @@ from server.api.models.asked_shields import DEFAULT, Asked
 from server.api.safety.errors import shield_not_found, unnamed, unusable
 from server.api.safety.shields import Shields
 from server.authz.contract.errors import PolicyUnavailable
-from server.authz.decision_log.record import ShieldVerdict
+from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.request_authorization import Gate
 from server.config.shield_params import BadParams
 from server.safety.running import RunningShield, ShieldUnavailable, UsableShield

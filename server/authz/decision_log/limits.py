@@ -32,3 +32,7 @@ CLOSE_SECONDS: Final = 2.0
 
 LINES: Final = Share("lines of the decision log", 1000 * 1024, 256 * 1024, waiting=4096, waiting_each=1024, seconds=2.0)
 """Bytes of lines that wait to be written: all of them fit one half of the journal."""
+
+MOST_RULES: Final = 16
+"""Rules that the line of a list names, and codes that the line of a shield names; the others are only counted or left
+out."""

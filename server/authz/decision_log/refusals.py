@@ -19,7 +19,8 @@ from server.authz.contract.answer import Answer
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.contract.question import Question
 from server.authz.decision_log.limits import CLOSE_SECONDS, MOST_COUNTS, WHOLE_ALL, WHOLE_EACH, WINDOW_SECONDS
-from server.authz.decision_log.record import Counted, now
+from server.authz.decision_log.pieces import now
+from server.authz.decision_log.record import Counted
 from server.background.tasks import BackgroundTasks
 from server.fairness.caller import CURRENT, Caller
 from server.fairness.shares import NoRoom
