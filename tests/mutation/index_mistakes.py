@@ -10,6 +10,7 @@ FAISS = "server/storage/vectors/faiss_loaded.py"
 KEYS = "server/storage/vectors/keys.py"
 SHARED = "server/storage/vectors/shared.py"
 ROWS = "server/storage/vectors/faiss_rows.py"
+FILE = "server/storage/vectors/faiss_file.py"
 
 INDEX_MISTAKES = (
     Mistake(
@@ -33,7 +34,7 @@ INDEX_MISTAKES = (
     ),
     Mistake("Faiss searches every part", FAISS, '_among(np.packbits(among, bitorder="little"))', "None"),
     Mistake(
-        "two processes have one file of vectors", ROWS, "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"
+        "two processes have one file of vectors", FILE, "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"
     ),
     Mistake(
         "Faiss finds words in other parts",

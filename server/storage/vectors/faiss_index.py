@@ -12,8 +12,9 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from server.storage.vectors.faiss_file import is_full
 from server.storage.vectors.faiss_loaded import LoadedStores
-from server.storage.vectors.faiss_rows import FaissRows, Row, is_full
+from server.storage.vectors.faiss_rows import FaissRows, Row
 from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
 from server.storage.vectors.opening import FULL, Opening, Unusable
@@ -141,14 +142,14 @@ class FaissIndex:
         rows = self._opening.opened()
         await self._change(rows.drop, checked(key))
         self._loaded.drop(key)
-        await self._change(rows.empty_log)
+        await self._change(rows.file.empty_log)
         self._marks.pop(key, None)
 
     async def purge(self, key: str) -> bool:
         """Rewrite a store without the bytes of what was removed, and return whether none of these bytes is left."""
         rows = self._opening.opened()
         if await self._read(rows.dimensions, key) is None:
-            return await self._change(rows.empty_log)
+            return await self._change(rows.file.empty_log)
         marks = [*self._marks.get(key, ())]
         await self._change(rows.clear, key, tuple(self._begun.get(key, ())))
         if not await self._change(rows.purge, key):

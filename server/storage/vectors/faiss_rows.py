@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from server.storage.vectors.faiss_file import FaissFile, fault_in_words
 from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.keys import checked
-from server.storage.vectors.opening import FULL, Unusable, make_folder, why
+from server.storage.vectors.opening import Unusable
 from server.storage.vectors.rows import Placed, written, wrong
 
 MOST_WORDS: Final = 256
@@ -27,8 +25,6 @@ FETCHED: Final = 256
 MARK_BYTES: Final = 64
 """Bytes of a removed vector that a purge looks for in the file."""
 
-_BUSY_SECONDS: Final = 30.0
-_PIECE: Final = 1024 * 1024
 _WORD: Final = re.compile(r"\w+")
 _SHOWN: Final = "c.id, c.part, c.ordinal, c.text, c.name, c.extra"
 
@@ -48,45 +44,27 @@ class FaissRows:
     the step on that commits their `batch`, which is the last one.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._threads = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        self._lock: int | None = None
+    def __init__(self, path: Path) -> None:
+        self.file = FaissFile(path)
+        self._connection = self.file.connection
 
     def open(self) -> None:
         """Make the file where it is missing, and remove what a killed process has begun; raise Unusable."""
-        make_folder(self._file.parent)
+        self.file.lock()
         try:
-            if self._file.is_dir():
-                sentence = "the file of the vector index can't be used: a directory is in its place"
-                raise Unusable(sentence, str(self._file))
-            self._lock = os.open(f"{self._file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sentence = "another process has the file of the vector index; stop it, or use `inline::lancedb`"
-            raise Unusable(sentence, str(self._file)) from None
-        except OSError as error:
-            sentence = f"the file of the vector index can't be used: {why(error, self._file)}"
-            raise Unusable(sentence, str(self._file)) from None
-        try:
-            with self.changing() as connection:
+            with self.file.changing() as connection:
                 for statement in _TABLES:
                     connection.execute(statement)
             for key in [key for (key,) in self._connection().execute("SELECT key FROM stores")]:
                 self.clear(key)
         except (IndexUnavailable, sqlite3.Error) as fault:
-            raise Unusable(f"the file of the vector index can't be used: {_said(fault)}", str(self._file)) from None
+            raise Unusable(
+                f"the file of the vector index can't be used: {fault_in_words(fault)}", str(self.file.path)
+            ) from None
 
     def close(self) -> None:
         """Close every connection, and give the file up."""
-        for connection in self._opened:
-            connection.close()
-        self._opened.clear()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self.file.close()
 
     def dimensions(self, key: str) -> int | None:
         """Return the number of a store's dimensions; None where it isn't there."""
@@ -95,7 +73,7 @@ class FaissRows:
 
     def begin(self, key: str, dimensions: int) -> int:
         """Make the store where it is missing, and return the number of a new batch; raises WrongDimensions."""
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             known = connection.execute("SELECT dimensions FROM stores WHERE key = ?", (checked(key),)).fetchone()
             if known is None:
                 for statement in _tables(key):
@@ -108,7 +86,7 @@ class FaissRows:
 
     def write(self, key: str, batch: int, placed: Sequence[Placed], vectors: Any) -> None:
         """Write rows of a batch, whose vectors are the rows of a matrix."""
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             for (part, chunk), vector in zip(placed, vectors, strict=True):
                 given = (batch, part, chunk.ordinal, vector.tobytes(), written(chunk.id), written(chunk.extra))
                 made = connection.execute(
@@ -123,14 +101,14 @@ class FaissRows:
 
     def commit(self, batch: int) -> None:
         """Make the rows of a batch count; raises IndexUnavailable where their store has been dropped."""
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             done = connection.execute("UPDATE batches SET committed = 1 WHERE batch = ?", (batch,))
             if not done.rowcount:
                 raise IndexUnavailable("the vector store has been removed")
 
     def abandon(self, key: str, batch: int) -> None:
         """Remove the rows of a batch that will never count."""
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             _delete(connection, key, "batch = ?", (batch,))
             connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
 
@@ -197,7 +175,7 @@ class FaissRows:
 
     def drop(self, key: str) -> None:
         """Remove a store."""
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             connection.execute(f"DROP TABLE IF EXISTS words_{checked(key)}")
             connection.execute(f"DROP TABLE IF EXISTS chunks_{key}")
             connection.execute("DELETE FROM batches WHERE key = ?", (key,))
@@ -205,7 +183,7 @@ class FaissRows:
 
     def clear(self, key: str, but: Sequence[int] = ()) -> None:
         """Remove the rows of batches that never were committed, `but` those that are being written."""
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             begun = connection.execute("SELECT batch FROM batches WHERE key = ? AND NOT committed", (checked(key),))
             for batch in [batch for (batch,) in begun if batch not in but]:
                 _delete(connection, key, "batch = ?", (batch,))
@@ -216,21 +194,13 @@ class FaissRows:
 
         SQLite has overwritten the removed rows themselves already.
         """
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             connection.execute(f"INSERT INTO words_{checked(key)} (words_{key}) VALUES ('optimize')")  # noqa: S608  # the key is checked
-        return self.empty_log()
-
-    def empty_log(self) -> bool:
-        """Write what the log of the file holds to the file, and return whether nothing is left in the log.
-
-        A search that is under way keeps some of it.
-        """
-        busy, *_ = self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        return not busy
+        return self.file.empty_log()
 
     def is_left(self, mark: bytes) -> bool:
         """Return whether the beginning of a vector stands in the file, and in no row of any store."""
-        if not any(_holds(path, mark) for path in (self._file, Path(f"{self._file}-wal"))):
+        if not self.file.holds(mark):
             return False
         # Another store may have the same text; its rows are read only where the bytes are found.
         among = f"WHERE substr(vector, 1, {MARK_BYTES}) = ? LIMIT 1"
@@ -238,60 +208,14 @@ class FaissRows:
         stores = [key for (key,) in read("SELECT key FROM stores")]
         return not any(read(f"SELECT 1 FROM chunks_{checked(key)} {among}", (mark,)).fetchone() for key in stores)  # noqa: S608  # the key is checked
 
-    @contextmanager
-    def changing(self) -> Iterator[sqlite3.Connection]:
-        """Write in one transaction; raise IndexUnavailable."""
-        try:
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise IndexUnavailable(FULL if is_full(error) else _unusable(error)) from None
-
     def _remove(self, key: str, which: str, given: tuple[Any, ...]) -> list[bytes]:
         if self.dimensions(key) is None:
             return []
         some = f"SELECT substr(vector, 1, {MARK_BYTES}) FROM chunks_{checked(key)} WHERE {which} LIMIT 4"  # noqa: S608  # the key is checked
-        with self.changing() as connection:
+        with self.file.changing() as connection:
             marks = [bytes(mark) for (mark,) in connection.execute(some, given)]
             _delete(connection, key, which, given)
         return marks
-
-    def _connection(self) -> sqlite3.Connection:
-        """Return the connection of this thread."""
-        found: sqlite3.Connection | None = getattr(self._threads, "connection", None)
-        if found is None:
-            found = sqlite3.connect(self._file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            found.execute("PRAGMA journal_mode = WAL")
-            found.execute("PRAGMA synchronous = FULL")
-            found.execute("PRAGMA secure_delete = ON")
-            self._threads.connection = found
-            self._opened.append(found)
-        return found
-
-
-def is_full(error: sqlite3.Error) -> bool:
-    """Return whether the disk takes no more bytes."""
-    name = getattr(error, "sqlite_errorname", "")
-    return name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE")
-
-
-def _unusable(error: Exception) -> str:
-    return f"the vector index can't be used ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
-
-
-def _said(fault: Exception) -> str:
-    if str(fault) == FULL:
-        return "the disk is full; make room on it"
-    if getattr(fault, "sqlite_errorname", "") == "SQLITE_NOTADB" or "NOTADB" in str(fault):
-        return "another kind of file is in its place; move it away, or choose another `db_path`"
-    return f"SQLite says {getattr(fault, 'sqlite_errorname', type(fault).__name__)}"
 
 
 def _tables(key: str) -> Iterator[str]:
@@ -316,13 +240,3 @@ def _delete(connection: sqlite3.Connection, key: str, which: str, given: tuple[A
         given,
     )
     connection.execute(f"DELETE FROM chunks_{key} WHERE {which}", given)  # noqa: S608  # the key is checked
-
-
-def _holds(path: Path, mark: bytes) -> bool:
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        before = b""
-        while piece := file.read(_PIECE):
-            if mark in before + piece:
-                return True
-            before = piece[1 - len(mark) :]
-    return False
