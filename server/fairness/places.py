@@ -17,9 +17,9 @@ from typing import Final
 from server.fairness.caller import Caller
 from server.fairness.shares import FairShares, Share, Turn
 
-WORK: Final = Share("requests that are worked on", 32, 4, waiting=16_384, waiting_each=4096, seconds=20.0)
-"""Requests on which one process works at the same time. Another caller's request waits for as many as one caller may
-have, of one or two milliseconds each."""
+WORK: Final = Share("requests that are worked on", 32, 4, waiting=16_384, waiting_each=4096, seconds=20.0, beside=2)
+"""Requests on which one process works at the same time. A request takes some ten turns of the event loop, in each of
+which it waits for a step, of a millisecond or less, of as many requests as another caller may have beside it."""
 
 PROBES: Final = Share("requests to health, readiness, version and metrics", 4, 2, 1024, 256, seconds=5.0)
 """The same for the paths that cost no quota, so that they never wait for other requests."""
@@ -184,6 +184,13 @@ class Pieces:
     async def pass_on(self) -> None:
         """Return when a piece of the current caller may be passed on."""
         self._passed.end(self.shares.take_now() or await self.shares.take())
+
+    def pass_now(self, caller: Caller) -> bool:
+        """Return whether a piece of the caller may be passed on at once; if so, it counts."""
+        turn = self.shares.take_now(1, caller)
+        if turn is not None:
+            self._passed.end(turn)
+        return turn is not None
 
 
 class Places:

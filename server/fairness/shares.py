@@ -41,8 +41,9 @@ class NoRoom(Exception):
 class Share:
     """The numbers of a resource: `capacity` units, of which one caller holds at most `each`.
 
-    `waiting` turns may wait in all, and `waiting_each` of one caller, for at most `seconds`. `name` is a plural for
-    users, such as `lists of records`.
+    While other callers hold units or wait for some, a caller that has `beside` units gets no more; without `beside`
+    that makes no difference. `waiting` turns may wait in all, and `waiting_each` of one caller, for at most `seconds`.
+    `name` is a plural for users, such as `lists of records`.
     """
 
     name: str
@@ -51,9 +52,13 @@ class Share:
     waiting: int
     waiting_each: int
     seconds: float
+    beside: int | None = None
 
     def __post_init__(self) -> None:
-        if not (0 < self.each <= self.capacity and 0 <= self.waiting_each <= self.waiting and self.seconds > 0):
+        beside = self.each if self.beside is None else self.beside
+        if not (
+            0 < beside <= self.each <= self.capacity and 0 <= self.waiting_each <= self.waiting and self.seconds > 0
+        ):
             raise ValueError(f"the share `{self.name}` has numbers that contradict each other")
 
 
@@ -126,6 +131,7 @@ class FairShares:
     def __init__(self, share: Share) -> None:
         self.share = share
         self.refusals = 0
+        self._beside = share.each if share.beside is None else share.beside
         self._used = 0
         self._waiting = 0
         self._time = 0.0
@@ -189,7 +195,9 @@ class FairShares:
             if self._waiting and self._next:
                 return None
             holder = self._holders[key] = _Holder(key, self._time)
-        elif (self._waiting and (self._next or holder.waits)) or holder.held + size > share.each:
+        elif (self._waiting and (self._next or holder.waits)) or (
+            holder.held and holder.held + size > (share.each if len(self._holders) == 1 else self._beside)
+        ):
             return None
         return self._given(holder, size)
 
@@ -232,7 +240,7 @@ class FairShares:
 
     def _refusal(self, holder: _Holder, size: int = 1) -> NoRoom:
         self.refusals += 1
-        of_caller = 0 < self.share.waiting_each <= len(holder.waits) or holder.held + size > self.share.each
+        of_caller = 0 < self.share.waiting_each <= len(holder.waits) or holder.held + size > self._beside
         return NoRoom(self.share.name, of_caller=of_caller)
 
     def _queue(self, holder: _Holder) -> None:
@@ -262,7 +270,8 @@ class FairShares:
                 holder.waits.popleft()
                 self._waiting -= 1
                 continue
-            if holder.held + wait.size > self.share.each:
+            most = self.share.each if len(self._holders) == 1 else self._beside
+            if holder.held and holder.held + wait.size > most:
                 self._unqueue(holder)  # it is queued again when one of its turns ends
                 continue
             if self._used + wait.size > self.share.capacity:

@@ -152,6 +152,7 @@ FAIRNESS_MISTAKES = (
         '"requests that are worked on", 32, 4',
         '"requests that are worked on", 32, 32',
     ),
+    Mistake("one caller works on as much beside others as alone", PLACES, ", beside=2)", ")"),
     Mistake(
         "every token that ever came is remembered",
         KNOWN,

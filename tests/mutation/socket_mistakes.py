@@ -15,6 +15,12 @@ SHARES = "server/http/websocket/shares.py"
 
 SOCKET_MISTAKES = (
     Mistake(
+        "all messages that come at once are taken at once",
+        PROTOCOL,
+        " or not self._shares.chunks.pass_now(self._caller)",
+        "",
+    ),
+    Mistake(
         "a WebSocket is opened without a question",
         GUARD,
         "            if entry.asks_policy:\n                await gate.enter()\n",

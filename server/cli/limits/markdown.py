@@ -32,6 +32,8 @@ def _lines() -> Iterator[str]:
     for shared in SHARES:
         share = shared.share
         units = [_bytes(each) if shared.unit == "bytes" else f"{each}" for each in (share.capacity, share.each)]
+        if share.beside is not None:
+            units[-1] += f", {share.beside} beside others"
         cells = (*units, share.waiting, share.waiting_each, f"{share.seconds:g} s")
         where = f" ({shared.where})" if shared.where else ""
         yield f"| {share.name}{where} | {' | '.join(map(str, cells))} |"

@@ -48,6 +48,7 @@ _UNDER_WAY: Final = ApiError(
     "a response is under way on this connection; wait until it is over, or open another one",
     code="response_in_progress",
 )
+_REFUSED: Final = OUT.send_data(refusal_frame(_UNDER_WAY).decode())
 
 
 class WebSocketProtocol(asyncio.Protocol):
@@ -138,9 +139,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._read_on()
 
     def data_received(self, data: bytes) -> None:
-        """Take frames; many or large ones in the turn of their caller."""
+        """Take frames, in the turn of their caller: at once if that has come and they are small."""
         self._heard = self._loop.time()
-        if self._chunks or len(data) > SMALL:
+        if self._chunks or len(data) > SMALL or not self._shares.chunks.pass_now(self._caller):
             self._chunks.append(data)
             if len(self._chunks) == 1:
                 self._transport.pause_reading()
@@ -209,7 +210,8 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._is_ending:
             self._wire.close(CloseReason.SERVICE_RESTART, "the server is ending")
         rest, self._rest = self._rest, b""
-        self.data_received(rest)
+        if rest:
+            self.data_received(rest)
         self._read_on()
 
     def _take(self, frame: Frame) -> None:
@@ -245,7 +247,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._refused > MOST_REFUSED:
                 late = f"more than {MOST_REFUSED} messages came while a response is under way"
                 raise ParseFailed(late, CloseReason.POLICY_VIOLATION)
-            self._wire.short(OUT.send_data(refusal_frame(_UNDER_WAY).decode()))
+            self._wire.short(_REFUSED)
 
     def _ask(self, text: bytes) -> None:
         self._room.release()

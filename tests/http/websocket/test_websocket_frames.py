@@ -6,13 +6,15 @@ import socket as sockets
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from wsproto.frame_protocol import Frame
 
 from server.http.json_body import MAX_BODY
 from server.http.websocket import protocol as protocols
-from server.http.websocket.frames import MOST_FRAGMENTS
+from server.http.websocket.frames import MOST_FRAGMENTS, FrameReader
 from tests.support.callers import ALICE
 from tests.support.responses_server import Responding, responding, script
 from tests.support.socket_client import KEY, Socket, frame, offered, opened
@@ -123,6 +125,35 @@ def test_a_client_that_reads_nothing_holds_up_no_other(place: Responding) -> Non
         with opened(address, ALICE) as other:
             assert other.response("b")[-1]["type"] == "response.completed"
         assert deaf.events()[-1]["response"]["output"][0]["content"][0]["text"] == "word " * 1_000
+
+
+def test_messages_that_come_at_once_are_taken_one_in_each_turn_of_the_loop(
+    place: Responding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, turn, taken = place.house.policy.loop, 0, []
+    feed = FrameReader.feed
+
+    def counted(reader: FrameReader, data: bytes) -> Iterator[Frame]:
+        nonlocal turn
+        taken.append(turn)
+        loop.call_soon(next_turn)
+        return feed(reader, data)
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+
+    with ExitStack() as stack:
+        mine = [stack.enter_context(opened(place.house.address, ALICE)) for _ in range(6)]
+        for each in mine:
+            each.response("first", store=False)
+        monkeypatch.setattr(FrameReader, "feed", counted)
+        loop.call_soon_threadsafe(time.sleep, 0.1)
+        for each in mine:
+            each.create("second", store=False)
+        assert all(each.events()[-1]["type"] == "response.completed" for each in mine)
+    assert len(taken) >= 6
+    assert len({*taken[:6]}) == 6
 
 
 def test_a_caller_has_a_share_of_the_connections(place: Responding) -> None:

@@ -96,6 +96,26 @@ async def test_a_place_whose_request_waits_for_something_else_lapses(monkeypatch
 
 
 @in_a_loop
+async def test_a_caller_works_on_fewer_requests_while_another_one_is_there() -> None:
+    room = Room(WORK)
+    other = Place(room, MODEST)
+    assert other.take_now()
+    places_of_greedy = [Place(room, GREEDY) for _ in range(WORK.each)]
+    assert [place.take_now() for place in places_of_greedy].count(True) == WORK.beside == 2
+    other.leave()
+    await turns_of_the_loop()
+    assert [place.take_now() for place in places_of_greedy[2:]] == [True, True]
+
+
+@in_a_loop
+async def test_one_piece_of_a_caller_passes_in_one_turn_of_the_loop() -> None:
+    pieces = Pieces()
+    assert [pieces.pass_now(GREEDY), pieces.pass_now(GREEDY), pieces.pass_now(MODEST)] == [True, False, True]
+    await turns_of_the_loop()
+    assert pieces.pass_now(GREEDY)
+
+
+@in_a_loop
 async def test_a_place_that_is_held_for_long_keeps_no_later_ones_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "LAPSE_SECONDS", 0.01)
     room = Room(SMALL)

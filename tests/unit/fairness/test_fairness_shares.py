@@ -18,9 +18,15 @@ from server.fairness.shares import FairShares, NoRoom, Share, Turn
 
 
 def shares(
-    capacity: int = 4, each: int = 2, *, waiting: int = 8, waiting_each: int = 4, seconds: float = 5
+    capacity: int = 4,
+    each: int = 2,
+    *,
+    waiting: int = 8,
+    waiting_each: int = 4,
+    seconds: float = 5,
+    beside: int | None = None,
 ) -> FairShares:
-    return FairShares(Share("tests", capacity, each, waiting, waiting_each, seconds))
+    return FairShares(Share("tests", capacity, each, waiting, waiting_each, seconds, beside))
 
 
 def in_a_loop(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], None]:
@@ -59,6 +65,49 @@ async def test_a_capped_caller_that_waits_does_not_stop_others() -> None:
     assert fair.take_now(caller=("b",)) is not None
     mine[0].end()
     assert (await third).size == 1
+
+
+@in_a_loop
+async def test_a_caller_gets_less_beside_others_than_alone() -> None:
+    fair = shares(8, 4, beside=2)
+    mine = [await fair.take(caller=("a",)) for _ in range(4)]
+    later = [asyncio.create_task(fair.take(caller=("a",))) for _ in range(4)]
+    await until_waiting(fair, 4)
+    other = await fair.take(caller=("b",))
+    third = await fair.take(caller=("c",))
+    for turn in mine[:2]:
+        turn.end()
+    assert fair.waiting == 4
+    mine[2].end()
+    assert fair.waiting == 3
+    assert fair.take_now(caller=("a",)) is None
+    for turn in (other, third, *mine):
+        turn.end()
+    assert [(await task).size for task in later] == [1, 1, 1, 1]
+
+
+@in_a_loop
+async def test_a_caller_has_its_whole_share_again_once_the_others_have_gone() -> None:
+    fair = shares(8, 4, beside=2)
+    other = await fair.take(caller=("b",))
+    mine = [await fair.take(caller=("a",)) for _ in range(2)]
+    assert fair.take_now(caller=("a",)) is None
+    later = [asyncio.create_task(fair.take(caller=("a",))) for _ in range(4)]
+    await until_waiting(fair, 4)
+    other.end()
+    mine[0].end()
+    assert fair.waiting == 1
+    assert [(await task).size for task in later[:3]] == [1, 1, 1]
+    mine[1].end()
+    assert (await later[3]).size == 1
+
+
+@in_a_loop
+async def test_one_turn_may_be_larger_than_what_a_caller_gets_beside_others() -> None:
+    fair = shares(8, 4, beside=2)
+    other = await fair.take(caller=("b",))
+    assert (await fair.take(4, ("a",))).size == 4
+    other.end()
 
 
 @in_a_loop
@@ -226,12 +275,15 @@ async def test_a_turn_given_to_one_that_vanishes_is_given_back() -> None:
     st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 5), st.sampled_from(["work", "cancel"])), max_size=60),
     st.integers(1, 6),
     st.integers(1, 6),
+    st.integers(1, 6),
 )
-def test_no_unit_is_lost_and_no_bound_is_passed(work: list[tuple[str, int, str]], capacity: int, each: int) -> None:
+def test_no_unit_is_lost_and_no_bound_is_passed(
+    work: list[tuple[str, int, str]], capacity: int, each: int, beside: int
+) -> None:
     each = min(each, capacity)
 
     async def run() -> None:
-        fair = shares(capacity, each, waiting=100, waiting_each=100)
+        fair = shares(capacity, each, waiting=100, waiting_each=100, beside=min(beside, each))
         held: Counter[str] = Counter()
 
         async def one(name: str, size: int) -> None:
@@ -259,9 +311,13 @@ def test_no_unit_is_lost_and_no_bound_is_passed(work: list[tuple[str, int, str]]
 
 
 @pytest.mark.parametrize(
-    "numbers", [(0, 0, 1, 1, 1), (4, 5, 1, 1, 1), (4, 0, 1, 1, 1), (4, 2, 1, 2, 1), (4, 2, 1, 1, 0)]
+    "numbers",
+    [
+        *[(0, 0, 1, 1, 1), (4, 5, 1, 1, 1), (4, 0, 1, 1, 1), (4, 2, 1, 2, 1), (4, 2, 1, 1, 0)],
+        *[(4, 2, 1, 1, 1, 3), (4, 2, 1, 1, 1, 0)],
+    ],
 )
-def test_numbers_that_contradict_each_other_are_refused(numbers: tuple[int, int, int, int, float]) -> None:
+def test_numbers_that_contradict_each_other_are_refused(numbers: tuple[int, int, int, int, float, int]) -> None:
     with pytest.raises(ValueError, match="tests"):
         Share("tests", *numbers)
 
