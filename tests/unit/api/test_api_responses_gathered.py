@@ -109,3 +109,8 @@ def test_a_full_stream_ends_as_one_that_is_cut() -> None:
     assert read_events(pieces[-1]) == [Stopped("length")]
     assert len(pieces) == 2
     assert chunks.closed and chunks.left
+
+
+def test_events_behind_a_comment_in_one_piece_are_kept() -> None:
+    chunks = Chunks([b": ping\n\n1\n\n2\n\n", b"3\n\n", b": ping\n\n", b": ping\n\n4\n\n"])
+    assert b"".join(read(chunks)) == b"1\n\n2\n\n3\n\n4\n\n"

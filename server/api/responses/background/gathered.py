@@ -18,6 +18,7 @@ MOST_GATHERED: Final = 128 * 1024
 """Bytes of chunks that are gathered; then the provider has to wait."""
 
 _PART: Final = 100
+_END: Final = b"\n\n"
 _CUT: Final = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n'
 
 
@@ -90,7 +91,10 @@ class _Gathered:
         try:
             async for piece in self._chunks:
                 if piece.startswith(b":"):
-                    continue
+                    # Events may follow in the same piece.
+                    piece = piece[piece.index(_END) + len(_END) :]
+                    if not piece:
+                        continue
                 self._pieces.append(piece)
                 self._size += len(piece)
                 self._arrived.set()
