@@ -122,16 +122,21 @@ def _text(value: Any) -> str:
 def _logprobs(logprobs: Any) -> tuple[Json, ...]:
     """Return the probabilities of tokens as a response tells them."""
     content = logprobs.get("content") if type(logprobs) is dict else None
-    entries = content if type(content) is list else ()
     return tuple(
-        {**_logprob(entry), "top_logprobs": [_logprob(top) for top in entry.get("top_logprobs") or ()]}
-        for entry in entries
-        if type(entry) is dict
+        {**_logprob(entry), "top_logprobs": [*map(_logprob, _objects(entry.get("top_logprobs")))]}
+        for entry in _objects(content)
     )
 
 
+def _objects(entries: Any) -> list[Json]:
+    """Return the objects in a list; none where it is no list."""
+    return [entry for entry in entries if type(entry) is dict] if type(entries) is list else []
+
+
 def _logprob(entry: Json) -> Json:
-    return {"token": entry.get("token"), "logprob": entry.get("logprob"), "bytes": entry.get("bytes") or []}
+    raw = entry.get("bytes")
+    known = raw if type(raw) is list else []
+    return {"token": _text(entry.get("token")), "logprob": entry.get("logprob"), "bytes": known}
 
 
 def _of_end(choice: Json) -> Iterator[Happening]:

@@ -136,7 +136,8 @@ class _Course:
         match happening:
             case Spent(usage):
                 self.state = state._replace(usage=total(state.earlier, usage))
-            case Moderated(results):
+            case Moderated(results) if "moderation" in state.head:
+                # Where the request asks for none, a provider tells of its own.
                 self.state = state._replace(moderation=moderation_of(state.moderation, results))
             case Stopped(reason):
                 self.state = state._replace(reason=reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from json import dumps
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +54,19 @@ def test_joined_pieces_tell_what_all_of_them_tell(deltas: list[dict[str, Any]]) 
 def test_what_comes_together_is_one_piece() -> None:
     piece = b"".join(chunk({"content": letter}) for letter in "abc")
     assert read_joined(piece) == [Said("abc")]
+
+
+@pytest.mark.parametrize("odd", [5, "x", [5], [None], {"token": "b"}, [[]]])
+def test_probabilities_in_another_form_are_left_out(odd: Any) -> None:
+    known = {"token": "a", "logprob": -1.0, "bytes": [97]}
+    told = {"content": [5, {**known, "top_logprobs": odd}, {**known, "bytes": "a", "top_logprobs": [known]}]}
+    choice = {"index": 0, "delta": {"content": "a"}, "logprobs": told}
+    [said] = read_events(b"data: %b\n\n" % dumps({"choices": [choice]}).encode())
+    assert isinstance(said, Said)
+    assert said.logprobs == ({**known, "top_logprobs": []}, {**known, "bytes": [], "top_logprobs": [known]})
+
+
+@pytest.mark.parametrize("odd", [{}, {"input": 1}, {"output": {"type": "moderation_results", "results": []}}])
+def test_results_that_a_provider_tells_unasked_are_ignored(odd: Any) -> None:
+    happenings = read_events(b"data: %b\n\n" % dumps({"choices": [], "moderation": odd}).encode())
+    assert "moderation" not in course(happenings)[0]
