@@ -98,6 +98,18 @@ def test_a_reader_who_has_seen_more_than_there_is_does_not_wait_after_the_end(pl
         assert reading.result(10) == []
 
 
+def test_events_behind_dropped_ones_are_not_told(place: Responding) -> None:
+    events = place.streamed("hi", model="m", background=True)
+    identity = events[0]["response"]["id"]
+    parts = f"FROM answers_parts WHERE parent = '{identity}'"  # noqa: S608 - the test's own
+    # The first two events are one part, behind those that hold the items.
+    first = sorted(row[0] for row in rows(place.database, f"SELECT id {parts}"))[2]
+    rows(place.database, f"DELETE {parts} AND id = '{first}' RETURNING id")
+    gone = place.replayed(identity)
+    assert [(event["type"], event["sequence_number"]) for event in gone] == [("error", 0)]
+    assert place.replayed(identity, "&starting_after=1") == events[2:]
+
+
 def test_what_was_not_streamed_has_no_events(place: Responding) -> None:
     for identity in (later(place)["id"], place.made()["id"], place.streamed()[-1]["response"]["id"]):
         answer = place.ask("GET", f"{RESPONSES}/{identity}?stream=true")

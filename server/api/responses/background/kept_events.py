@@ -74,14 +74,18 @@ class Batch:
         return cls(ItemList.of([(event["type"], encoded(event)) for event in events]), events[-1]["sequence_number"])
 
     @property
+    def first(self) -> int:
+        """The number of the first event."""
+        return self.last - len(self.events) + 1
+
+    @property
     def is_end(self) -> bool:
         """True where the last event is that of the response."""
         return self.events.ids[-1] in ENDS
 
     def told(self, after: int) -> bytes:
         """Return the events behind that number as those of a stream."""
-        first = self.last - len(self.events) + 1
-        pairs = self.events.pairs[max(0, after + 1 - first) :]
+        pairs = self.events.pairs[max(0, after + 1 - self.first) :]
         return b"".join(b"event: %b\ndata: %b\n\n" % (kind.encode(), text) for kind, text in pairs)
 
 

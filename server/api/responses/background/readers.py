@@ -102,6 +102,10 @@ class Readers:
                 has_waited = False
                 batch, turn = found
                 try:
+                    if batch.first > after + 1:
+                        # Those before it are dropped already.
+                        yield _gone(after + 1) + DONE
+                        return
                     told, after = batch.told(after), batch.last
                     yield told + DONE if batch.is_end else told
                 finally:
