@@ -142,7 +142,14 @@ class ResponseStream:
         """Keep the response as it is after its last happening, and return the events of that."""
         state, events = self._one_step(self._state, happening)
         try:
-            await self._keep(state, events)
+            try:
+                await self._keep(state, events)
+            except ApiError as fault:
+                if state.status != "completed":
+                    raise
+                # Its conversation does not take it; a response that has failed fills none.
+                state, events = self._one_step(self._state, failed(fault))
+                await self._keep(state, events)
         except Exception as fault:  # noqa: BLE001 - a status is too late, so any fault is told in the stream
             if state.status != "failed":
                 state, events = self._one_step(self._state, failed(error_of(fault, self._request_id)))

@@ -14,10 +14,11 @@ from server.api.conversations.items import Items
 from server.api.conversations.stored_items import stored_item
 from server.api.responses.item_list import ItemList
 from server.http.errors import invalid
+from server.http.pagination import missing_reference
 from server.json_input.strict import Json
 from server.storage.database.database import DatabaseUnavailable, ParentGone
 from server.storage.records.body import Body, encoded
-from server.storage.records.guarded import Creation, GuardedStore, NotFound
+from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.parts import RecordParts
 from server.storage.records.record import Draft, Record
 from server.storage.records.usage import TooManyParts
@@ -86,7 +87,7 @@ class Responses:
     ) -> None:
         """Store a response with the items that it answers, and fill its conversation: all or nothing.
 
-        Raises NotFound for a conversation that is gone, the 400 of one that is full, StorageExceeded, and
+        Raises the 404 of a conversation that is gone, the 400 of one that is full, StorageExceeded, and
         DatabaseUnavailable.
         """
         identity, payer = shown["id"], creation.owner
@@ -149,7 +150,7 @@ def filling_told(conversation: str) -> Iterator[None]:
     try:
         yield
     except ParentGone:
-        raise NotFound(conversation) from None
+        raise missing_reference("conversation", conversation) from None
     except TooManyParts as fault:
         sentence = f"a conversation has at most {fault.most} items; begin another conversation"
         raise invalid(sentence, "conversation", "too_many_items") from None

@@ -11,15 +11,29 @@ import pytest
 from server.api.conversations import items as conversation_items
 from server.api.responses import context
 from tests.support.callers import BOB
+from tests.support.failing_provider import Upstream, upstream
 from tests.support.responses_server import RESPONSES, Responding, responding, script
 
 NO_CONVERSATION = "conv_" + "0" * 48
 
 
 @pytest.fixture(scope="module")
-def place(postgres: str | None, opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Responding]:
-    with responding(opa_binary, tmp_path_factory.mktemp("talks"), postgres) as running:
+def far() -> Iterator[Upstream]:
+    with upstream() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def place(
+    postgres: str | None, far: Upstream, opa_binary: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Responding]:
+    with responding(opa_binary, tmp_path_factory.mktemp("talks"), postgres, upstream=far.url) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _anew(far: Upstream) -> None:
+    far.forget()
 
 
 def test_input_and_output_fill_a_conversation(place: Responding) -> None:
@@ -82,17 +96,40 @@ def test_a_conversation_that_goes_meanwhile_takes_nothing(place: Responding) -> 
             answer = asked.result()
             assert gone.result().status == 200
         assert answer.status in (200, 404)
+        assert answer.status == 200 or answer.json["error"]["param"] == "conversation"
         assert place.count() == before + (answer.status == 200)
 
 
-def test_a_full_conversation_is_told_and_nothing_is_stored(place: Responding, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_conversation_is_told_and_takes_nothing(place: Responding, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversation_items, "MOST_KEPT", 3)
     conversation, before = place.conversation(items=[{"role": "user", "content": "a"}] * 2), place.count()
     answer = place.create("hi", conversation=conversation)
-    assert (answer.status, answer.json["error"]["code"]) == (400, "too_many_items")
+    assert (answer.status, answer.json["error"]["code"], place.count()) == (400, "too_many_items", before)
     last = place.streamed("hi", conversation=conversation)[-1]
     assert (last["type"], "at most 3 items" in last["response"]["error"]["message"]) == ("response.failed", True)
-    assert (place.count(), len(place.said_in(conversation))) == (before, 2)
+    assert place.ask("GET", f"{RESPONSES}/{last['response']['id']}").json == last["response"]
+    assert len(place.said_in(conversation)) == 2
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_stream_whose_conversation_goes_is_stored_as_failed(
+    place: Responding, far: Upstream, *, background: bool
+) -> None:
+    conversation = place.conversation()
+    body = {"model": "gated", "input": "hi", "conversation": conversation, "stream": True, "background": background}
+    with place.opened("POST", RESPONSES, body) as coming:
+        events = [next(coming)]
+        while not events[-1]["type"].endswith("text.delta"):
+            events.append(next(coming))
+        assert place.ask("DELETE", f"/v1/conversations/{conversation}").status == 200
+        far.go_on.set()
+        events += coming
+    last = events[-1]
+    assert [event["sequence_number"] for event in events] == [*range(len(events))]
+    assert (last["type"], conversation in last["response"]["error"]["message"]) == ("response.failed", True)
+    [item] = last["response"]["output"]
+    assert (item["status"], item["content"][0]["text"]) == ("incomplete", "firstsecond")
+    assert place.ask("GET", f"{RESPONSES}/{last['response']['id']}").json == last["response"]
 
 
 def test_a_long_conversation_is_told_or_truncated(place: Responding, monkeypatch: pytest.MonkeyPatch) -> None:

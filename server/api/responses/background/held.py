@@ -93,7 +93,7 @@ class HeldResponse(RenewedLease):
             except Exception as fault:
                 self.fault = fault
                 raise
-            self.is_done = True
+            self.is_done, self.fault = True, None
 
     async def conclude(self, status: str, error: Json | None) -> None:
         """End the response for another reason than its answer; raises Overtaken."""

@@ -143,7 +143,7 @@ class LaterResponses:
     ) -> None:
         """Store the end of a response, and fill its conversation: all or nothing.
 
-        Raises Overtaken, StorageExceeded, NotFound for a conversation that is gone, and the 400 of one that is full.
+        Raises Overtaken, StorageExceeded, the 404 of a conversation that is gone, and the 400 of one that is full.
         """
         steps, size = await self._end(lease, record, shown, output_of(shown), events)
         records = self.responses.records
