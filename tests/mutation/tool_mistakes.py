@@ -51,6 +51,36 @@ TOOL_MISTAKES = (
         "if self._groups is None and self._groups.is",
     ),
     Mistake(
+        "what a tool returns is shown unchecked",
+        ROUNDS,
+        "in await self._shields.all_passed(kept):",
+        "in kept:",
+    ),
+    Mistake(
+        "a list of tools is shown unchecked",
+        ROUNDS,
+        "await self._shields.passed(outcome)) for",
+        "outcome) for",
+    ),
+    Mistake(
+        "a model is asked after a shield has stopped a call",
+        ROUNDS,
+        "                self._is_over = True\n                yield [*self._shields.refusal()]",
+        "                yield [*self._shields.refusal()]",
+    ),
+    Mistake(
+        "names of members are not checked",
+        "server/api/responses/server_tools/outcome_texts.py",
+        "    yield from _names(values)\n",
+        "",
+    ),
+    Mistake(
+        "errors of tools are our own words",
+        "server/api/responses/mcp/tool.py",
+        "is_ours=error is None",
+        "is_ours=True",
+    ),
+    Mistake(
         "every tool of a group is shown",
         TOOLS,
         "every if resource.names[0] in names]",

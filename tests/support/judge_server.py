@@ -48,7 +48,7 @@ class Judge:
     said: str | None = None
     """What the model that chats says; it repeats the user otherwise."""
     calls: list[dict[str, Any]] | None = None
-    """The calls of tools that it makes."""
+    """The calls of tools that it makes, unless it is told what came of some."""
     beside: dict[str, Any] = field(default_factory=dict)
     """Members of its chats besides those of OpenAI's document."""
     hangs: Event | None = None
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "prompt" not in body:
             message = made["choices"][0]["message"]
             message["content"] = self.judge.said or message["content"]
-            if self.judge.calls is not None:
+            if self.judge.calls is not None and body["messages"][-1]["role"] != "tool":
                 message |= {"content": None, "tool_calls": self.judge.calls}
         if not body.get("stream"):
             return self._send(200, dumps(made | self.judge.beside).encode())

@@ -78,7 +78,8 @@ class Asked(Generic[Body]):
     """A request that may be made: `answering` answers for the model, and takes `request`.
 
     `chosen` is the same, where the model names others that may answer in its place. `attached_tokens` are those of
-    the files that go with it, as far as they can be estimated.
+    the files that go with it, as far as they can be estimated. `guard` has the shields that its texts go through; None
+    where the server has none.
     """
 
     gate: Gate
@@ -88,3 +89,4 @@ class Asked(Generic[Body]):
     request: ChatRequest
     chosen: ChosenChat | None = None
     attached_tokens: int = 0
+    guard: Guard | None = None

@@ -144,12 +144,12 @@ class Asking:
         try:
             if model.names_others:
                 chosen = ChosenChat(Candidates(self._catalogue, gate, model, self._draw), attempt, once)
-                return Asked(gate, body, model, chosen, await chosen.prepare(), chosen, attached.tokens)
+                return Asked(gate, body, model, chosen, await chosen.prepare(), chosen, attached.tokens, guard)
             only = attempt(model)
             once.end(answered=False)
         except ProviderGone:
             raise provider_gone(body.model) from None
-        return Asked(gate, body, model, only.chat, only.request, attached_tokens=attached.tokens)
+        return Asked(gate, body, model, only.chat, only.request, attached_tokens=attached.tokens, guard=guard)
 
     async def _guarded(self, gate: Gate, body: ModelBody) -> Guard | None:
         """Return the shields of a request; raises the ApiError for one that it asks for and can't have."""

@@ -110,10 +110,11 @@ class RespondingChat:
     async def _completed(self, request: ChatRequest) -> Pieces:
         rounds, size = self._rounds, 0
         state, model = self._passed(self._state, await rounds.listed()), self._model
-        if rounds.has_first_calls:
+        if rounds.has_first_calls and not rounds.is_over:
             state = await self._called(state, rounds.first())
-            model, request = await rounds.next(state)
-        while True:
+            if not rounds.is_over:
+                model, request = await rounds.next(state)
+        while not rounds.is_over:
             pieces = await model.complete(request)
             size += sum(map(len, pieces))
             state = self._passed(state, await read_beside(read_whole, b"".join(pieces)))

@@ -20,6 +20,7 @@ from server.api.responses.loop import step
 from server.api.responses.response_stream import Keep, Read
 from server.api.responses.server_tools.offering import settings_with
 from server.api.responses.server_tools.rounds import Rounds
+from server.api.responses.server_tools.shielded import ShieldedOutcomes
 from server.api.responses.server_tools.tool import Opening, ServerTools, ToolSet
 from server.api.responses.settings import SEALED
 from server.api.responses.state import State
@@ -29,6 +30,7 @@ from server.http.disconnects import WhileConnected
 from server.http.request_state import state_of
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.strict import Json
+from server.safety.returned import ReturnedTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,12 @@ class Making:
             return course.through(found.answering), found.request
 
         most, request_id = body.shown["max_tool_calls"], state_of(request.scope).request_id
-        settings, endings = partial(settings_with, body, tools), self._endings
-        rounds = Rounds(tools, again, settings, endings.calls, endings.room, most, request_id)
+        settings, endings, shields = (
+            partial(settings_with, body, tools),
+            self._endings,
+            ShieldedOutcomes(ReturnedTexts(asked.guard)),
+        )
+        rounds = Rounds(tools, again, settings, endings.calls, endings.room, most, request_id, shields)
         responding = RespondingChat(
             course.through(asked.answering),
             state,

@@ -69,7 +69,7 @@ class ResponseStream:
         self._ending: asyncio.Future[bytes] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._step([Begun(), *await self._rounds.listed()])
+        yield self._step([Begun()])
         end: Happening | None = None
         try:
             async for told in self._told():
@@ -84,12 +84,22 @@ class ResponseStream:
     async def _told(self) -> AsyncIterator[bytes]:
         """Yield the events of every round; raises ProviderFailed, NoRoom, and what another round raises."""
         rounds = self._rounds
-        if self._chunks is None:
+        yield self._step(await rounds.listed())
+        if self._chunks is None and not rounds.is_over:
             async for happenings in with_keep_alives(rounds.first()):
                 yield KEEP_ALIVE if happenings is None else self._step(happenings)
-            self._chunks = await self._next()
+            if not rounds.is_over:
+                self._chunks = await self._next()
+        if self._chunks is None or rounds.is_over:
+            return
+        async for told in self._answered(self._chunks):
+            yield told
+
+    async def _answered(self, chunks: ChatStream) -> AsyncIterator[bytes]:
+        """Yield the events of the model's answers, and of the calls between them; raises what `_told` does."""
+        rounds = self._rounds
         while True:
-            async for piece in self._chunks:
+            async for piece in chunks:
                 if piece.startswith(b":"):
                     # Events may follow in the same piece.
                     yield piece[: piece.index(b"\n\n") + 2]
@@ -102,8 +112,8 @@ class ResponseStream:
                 yield KEEP_ALIVE if happenings is None else self._step(happenings)
             if rounds.is_over or self._state.is_full:
                 return
-            await self._chunks.aclose()
-            self._chunks = await self._next()
+            await chunks.aclose()
+            self._chunks = chunks = await self._next()
 
     async def _next(self) -> ChatStream:
         model, request = await self._rounds.next(self._state)

@@ -89,7 +89,7 @@ class Compacting:
         except ProviderFailed as failure:
             raise provider_error(failure) from None
         sealed = context_seal(self._seals, opening.gate, summary, kept)
-        listed = Beginning("compaction", {"encrypted_content": sealed}), Outcome("")
+        listed = Beginning("compaction", {"encrypted_content": sealed}), Outcome("", is_ours=True)
         return Compacted(await _beside(summed_up, items, summary, kept), listed, usage)
 
 

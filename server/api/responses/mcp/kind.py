@@ -179,5 +179,14 @@ def _listed(remote: Remote, told: Json) -> tuple[Beginning, Outcome]:
     beginning = Beginning(
         "mcp_list_tools", {"server_label": remote.label, "tools": []}, [("mcp_list_tools.in_progress", {})]
     )
+    return beginning, _outcome(told)
+
+
+def _outcome(told: Json) -> Outcome:
+    """Return the end of an item that lists tools, or says why it lists none."""
     end = "completed" if told["error"] is None else "failed"
-    return beginning, Outcome("", end, told, [(f"mcp_list_tools.{end}", {})])
+    return Outcome("", end, told, [(f"mcp_list_tools.{end}", {})], instead=_unlisted)
+
+
+def _unlisted(reason: str) -> Outcome:
+    return _outcome({"tools": [], "error": reason})

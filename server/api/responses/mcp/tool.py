@@ -10,7 +10,7 @@ from functools import cached_property
 from policy.vocabulary import Action
 from server.api.responses.mcp.approvals import Approvals, Deed
 from server.api.responses.mcp.servers import Remote
-from server.api.responses.server_tools.tool import Beginning, Outcome
+from server.api.responses.server_tools.tool import Beginning, Outcome, Told
 from server.authz.request_authorization import Gate
 from server.json_input.strict import Json, parse_json
 from server.mcp.faults import McpFailed
@@ -108,11 +108,11 @@ class McpTool:
         remote = self.calling.remote
         deed = Deed(remote.label, remote.group.url, self.tool["name"], arguments)
         await self._approvals.ask(identity, deed, digest_of(self.tool))
-        return Outcome("this call waits for the approval of the caller", ends=True)
+        return Outcome("this call waits for the approval of the caller", ends=True, is_ours=True)
 
     def failed(self, arguments: str, sentence: str) -> Outcome:
         """Return the outcome of a call that failed; a request for an approval that is not known can't be answered."""
-        return Outcome(sentence, ends=True) if self._needs_approval(arguments) else failure(sentence)
+        return Outcome(sentence, ends=True, is_ours=True) if self._needs_approval(arguments) else failure(sentence)
 
     def _needs_approval(self, arguments: str) -> bool:
         return self._is_permitted and self._asks and as_object(arguments) is not None
@@ -204,9 +204,10 @@ def begun(label: str, name: str, arguments: str, approval: str | None) -> Beginn
 
 
 def failure(sentence: str, error: Json | None = None) -> Outcome:
-    """Return the outcome of a call that failed, with a sentence for the model."""
+    """Return the outcome of a call that failed, with a sentence for the model, which is ours where no `error` is."""
     told = {"type": "http_error", "code": 0, "message": sentence} if error is None else error
-    return Outcome(f"error: {sentence}", "failed", {"error": told}, [("mcp_call.failed", {})])
+    events: list[Told] = [("mcp_call.failed", {})]
+    return Outcome(f"error: {sentence}", "failed", {"error": told}, events, is_ours=error is None)
 
 
 def as_object(arguments: str) -> Json | None:

@@ -6,7 +6,7 @@ names another store, another file or another tool.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
@@ -150,17 +150,18 @@ class _Searching:
         if not queries:
             return self.failed(arguments, _NO_QUERIES)
         found = _fitting(await self.searches.found(self.gate, self.wanted, queries))
-        told = {"note": _NOTE, "results": [_told(each) for each in found]}
+        members = {"results": [_shown(each) for each in found]}
         return Outcome(
-            dumps(told, ensure_ascii=False),
-            members={"results": [_shown(each) for each in found]},
+            _told(members),
+            members=members,
+            tell=_told,
             events=[(f"{_ITEM}.completed", {})],
             sources=[Source(each.file_id, each.filename) for each in found if each.file_id],
         )
 
     def failed(self, _arguments: str, sentence: str) -> Outcome:
         """Return the outcome of a search that failed; the item has no place for the sentence."""
-        return Outcome(dumps({"error": sentence}, ensure_ascii=False), "failed")
+        return Outcome(dumps({"error": sentence}, ensure_ascii=False), "failed", is_ours=True)
 
 
 def _fitting(found: Sequence[Found]) -> Sequence[Found]:
@@ -173,8 +174,13 @@ def _fitting(found: Sequence[Found]) -> Sequence[Found]:
     return found
 
 
-def _told(found: Found) -> Json:
-    return {"filename": found.filename, "score": round(found.score, 4), "text": found.text}
+def _told(members: Mapping[str, Any]) -> str:
+    """Return what the model is told of the results of an item."""
+    results = [
+        {"filename": each["filename"], "score": round(each["score"], 4), "text": each["text"]}
+        for each in members["results"]
+    ]
+    return dumps({"note": _NOTE, "results": results}, ensure_ascii=False)
 
 
 def _shown(found: Found) -> dict[str, Any]:

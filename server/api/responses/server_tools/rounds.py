@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from json import dumps
 from typing import Final, TypeAlias
 
 from server.api.responses.happenings import Happening, Paused, ToolBegun, ToolEnded
+from server.api.responses.server_tools.shielded import ShieldedOutcomes
 from server.api.responses.server_tools.tool import Outcome, ServerTool, ToolSet
 from server.api.responses.state import ServerCall, State
 from server.background.spending import note_spending
@@ -17,6 +18,7 @@ from server.fairness.shares import FairShares, Share, Turn
 from server.http.error_table import error_of
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.strict import Json
+from server.safety.returned import ReturnedTexts
 
 MOST_ROUNDS: Final = 32
 """Answers of a model in one response; calls in the last one are left out."""
@@ -86,7 +88,8 @@ class Rounds:
     """Makes the calls of one response, as many as `most` says, and asks for the model's next answer.
 
     `again` is asked with the items that have come since the request, and with what `settings` returns. A call is never
-    made twice. Calls take their `turns`, and their results bytes of `room`.
+    made twice. Calls take their `turns`, and their results bytes of `room`. Nothing that a tool returns is told before
+    `shields` have let it pass; what they stop ends the response, as a text of the caller that they stop does.
     """
 
     def __init__(
@@ -98,7 +101,9 @@ class Rounds:
         room: FairShares,
         most: int | None,
         request_id: str,
+        shields: ShieldedOutcomes | None = None,
     ) -> None:
+        self._shields = ShieldedOutcomes(ReturnedTexts(None)) if shields is None else shields
         self._tools = tools
         self._again = again
         self._settings = settings
@@ -132,15 +137,20 @@ class Rounds:
         return self._is_over
 
     async def listed(self) -> list[Happening]:
-        """Return what happens before anything else, which may be long lists of tools."""
-        if self._tools.listed:
-            await self._turns.steps.pass_on()
-        return [*self._listed()]
+        """Return what happens before anything else, which may be long lists of tools.
 
-    def _listed(self) -> Iterator[Happening]:
-        for number, (beginning, outcome) in enumerate(self._tools.listed, 1):
-            yield ToolBegun(-number, beginning.kind, beginning.members, (*beginning.events,))
-            yield _ended(-number, outcome)
+        Raises what a check by shields does.
+        """
+        if not self._tools.listed:
+            return []
+        await self._turns.steps.pass_on()
+        passed = [(beginning, await self._shields.passed(outcome)) for beginning, outcome in self._tools.listed]
+        happenings = list[Happening]()
+        for number, (beginning, outcome) in enumerate(passed, 1):
+            happenings.append(ToolBegun(-number, beginning.kind, beginning.members, (*beginning.events,)))
+            happenings.append(_ended(-number, outcome))
+        self._is_over = self._shields.has_stopped
+        return [*happenings, *self._shields.refusal()]
 
     async def first(self) -> AsyncIterator[list[Happening]]:
         """Make the calls that come before the model is asked, and yield what happens."""
@@ -206,14 +216,18 @@ class Rounds:
             while self._running:
                 ended, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
                 # Room goes to the calls in their order, too.
-                for call, outcome in sorted([task.result() for task in ended], key=_key_of):
-                    outcome = self._kept(call, outcome)
+                kept = [self._kept(*task.result()) for task in sorted(ended, key=_key_of)]
+                for call, outcome in await self._shields.all_passed(kept):
                     told[call.key] = self._cut(outcome.told)
                     if told[call.key] != outcome.told:
                         # Nothing is cited of which the model may have seen nothing.
                         outcome = replace(outcome, sources=())
                     self._is_over = self._is_over or outcome.ends
                     yield [_ended(call.key, outcome)]
+            if self._shields.has_stopped:
+                self._is_over = True
+                yield [*self._shields.refusal()]
+                return
         for call in calls:
             about = {"call_id": call.call_id, "name": call.name, "arguments": call.arguments}
             self._items.append(_encoded({"type": "function_call", **about}))
@@ -240,14 +254,14 @@ class Rounds:
             self._turns.counted(self._kinds.get(call.key, ""), end)
         return call, outcome
 
-    def _kept(self, call: _Call, outcome: Outcome) -> Outcome:
-        """Return an outcome that there is room for until the response is over; else the call has failed."""
+    def _kept(self, call: _Call, outcome: Outcome) -> tuple[_Call, Outcome]:
+        """Return a call with an outcome that there is room for until the response is over; else it has failed."""
         # Once for the model, and once in the item.
         turn = self._room.take_now(2 * len(outcome.told.encode(errors="replace")))
         if turn is None:
-            return call.tool.failed(call.arguments, _NO_ROOM)
+            return call, call.tool.failed(call.arguments, _NO_ROOM)
         self._held.append(turn)
-        return outcome
+        return call, outcome
 
     def _cut(self, told: str) -> str:
         """Return what the model is told of a result, as far as there is room for it."""
@@ -266,8 +280,8 @@ def _less(settings: Json, state: State) -> Json:
     return {**settings, "max_completion_tokens": max(1, most - state.usage["output_tokens"])}
 
 
-def _key_of(ended: tuple[_Call, Outcome]) -> int:
-    return ended[0].key
+def _key_of(ended: asyncio.Task[tuple[_Call, Outcome]]) -> int:
+    return ended.result()[0].key
 
 
 def _begun(call: _Call) -> ToolBegun | None:

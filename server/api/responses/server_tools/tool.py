@@ -6,7 +6,7 @@ policy was asked, and what it opens is closed with the set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -36,7 +36,11 @@ class Beginning:
 class Outcome:
     """The end of a call: `told` is what the model is told of it, as data, and `members` are what its item gets besides.
 
-    `sources` are the files of which `told` has parts. The response ends with a call that `ends` it.
+    `sources` are the files of which `told` has parts. The response ends with a call that `ends` it. `tell` makes `told`
+    of the members, where that says nothing else.
+
+    Every text in it goes through the shields of the request, unless all of it `is_ours`: sentences of this server. If
+    they stop it, what `instead` returns for a sentence that says why stands in its place; a call has failed then.
     """
 
     told: str
@@ -45,6 +49,9 @@ class Outcome:
     events: Sequence[Told] = ()
     sources: Sequence[Source] = ()
     ends: bool = False
+    is_ours: bool = False
+    tell: Callable[[Mapping[str, Any]], str] | None = None
+    instead: Callable[[str], Outcome] | None = None
 
 
 class ServerTool(Protocol):
