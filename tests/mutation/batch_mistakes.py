@@ -150,4 +150,10 @@ BATCH_MISTAKES = (
         "staying = self._since.keys() - self._leaving",
         "staying = self._since.keys()",
     ),
+    Mistake(
+        "a line that ends as others are written has two results",
+        UNDER_WAY,
+        "        come = [*self.results]\n",
+        "        come = self.results\n",
+    ),
 )

@@ -81,7 +81,9 @@ class UnderWay:
 
     async def _write_some(self, places: Collection[int]) -> None:
         """Write down the first of what has come; a transaction that has begun comes to its end."""
-        writing = asyncio.ensure_future(self._journal.write(self.results, places, self._left.again, self._left.next))
+        # The results of lines that end before it begins are for the next one: here these lines are still under way.
+        come = [*self.results]
+        writing = asyncio.ensure_future(self._journal.write(come, places, self._left.again, self._left.next))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
