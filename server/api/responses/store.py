@@ -123,6 +123,11 @@ class Responses:
         """Return the output of a response."""
         return await self._items(record, OUTPUT) or ItemList()
 
+    async def output_so_far(self, record: Record) -> ItemList:
+        """Return the output of a response; of one that is not over, what was stored when its tools were called last."""
+        output = await self._items(record, OUTPUT)
+        return await self._items(record, PASSED) or ItemList() if output is None else output
+
     async def whole_output_of(self, record: Record) -> ItemList | None:
         """Return the output of a response; None for one that is not over."""
         return await self._items(record, OUTPUT)

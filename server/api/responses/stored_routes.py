@@ -121,7 +121,7 @@ class StoredResponses:
                 raise invalid(sentence, "stream", "unsupported_value")
             return self._replays.of(record.id, after)
         record = await self._found(request)
-        output = await self._responses.output_of(record)
+        output = await self._responses.output_so_far(record)
         return JsonInPieces(shown_response(record, [*output.shown(asked)]))
 
     async def input_items(self, request: Request) -> Response:

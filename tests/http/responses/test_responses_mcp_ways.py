@@ -67,7 +67,7 @@ def test_tools_are_called_in_the_background(house: McpHouse) -> None:
     assert rows(house.database, left)[0][0] == 2
 
 
-def test_what_tools_have_done_stays_when_a_response_is_cancelled(house: McpHouse) -> None:
+def test_what_tools_have_done_is_shown_and_stays_when_a_response_is_cancelled(house: McpHouse) -> None:
     async def slow(given: dict[str, Any]) -> Any:
         await asyncio.sleep(30 if given["text"] == "slow" else 0)
         return text("done")
@@ -78,8 +78,13 @@ def test_what_tools_have_done_stays_when_a_response_is_cancelled(house: McpHouse
     until = time.monotonic() + 20
     while len(house.stub.calls()) < 2 and time.monotonic() < until:
         time.sleep(0.02)
+    shown = house.house.address.ask("GET", f"{RESPONSES}/{identity}", ALICE).json
+    assert (shown["status"], [item.get("status") for item in shown["output"]]) == (
+        "in_progress",
+        [None, "completed", "in_progress"],
+    )
     cancelled = house.house.address.ask("POST", f"{RESPONSES}/{identity}/cancel", ALICE).json
-    assert cancelled["status"] == "cancelled"
+    assert (cancelled["status"], cancelled["output"][:2]) == ("cancelled", shown["output"][:2])
     listed, first, second = cancelled["output"]
     assert (listed["type"], [tool["name"] for tool in listed["tools"]]) == ("mcp_list_tools", ["echo", "look"])
     assert (first["status"], first["output"], first["error"]) == ("completed", "done", None)
