@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from bench.policies import CLOSED_PATH, FAST, HIDDEN
 from bench.tokens import ALGORITHM, AUDIENCE, ISSUER
@@ -111,8 +112,24 @@ class _Bare:
         headers = {"content-type": "application/json"}
         answer = await self.session.post(self._upstream + request.scope["path"], data=body, headers=headers)
         if answer.content_type == "text/event-stream":
-            return StreamingResponse(answer.content.iter_any(), media_type="text/event-stream")
+            return _Relayed(answer)
         return Response(await answer.read(), media_type="application/json")
+
+
+class _Relayed(StreamingResponse):
+    """A stream of the upstream, whose connection is closed when the client leaves: left open, it would keep the
+    upstream at work while other servers are measured.
+    """
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        super().__init__(answer.content.iter_any(), media_type="text/event-stream")
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._answer.close()
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -181,7 +181,9 @@ def _named(model: str, request: bytes) -> bool:
 
 
 async def _serve(keys: bytes) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: _Upstream(keys), "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    # With the usual 100, the kernel drops a new connection behind a burst of them, which is tried again after a second.
+    server = await loop.create_server(lambda: _Upstream(keys), "127.0.0.1", 0, backlog=4096)
     sys.stdout.write(f"serves on 127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
