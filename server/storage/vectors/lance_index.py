@@ -177,6 +177,8 @@ class LanceIndex:
             if not alone:
                 return False
             marks = [*self._marks.get(key, ())]
+            with self._written():
+                await self._place.tidy(key)
             files = await self._place.files(key)
             # A file that no version names may be one that another process is about to commit.
             leftovers = self._place.guards or files.newest > SETTLED_SECONDS

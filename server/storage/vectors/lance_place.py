@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,6 +34,8 @@ _PAUSE: Final = 0.02
 _PIECE: Final = 1024 * 1024
 _LOCKS: Final = ".locks"
 _START_SECONDS: Final = 15.0
+_HALF_WRITTEN: Final = re.compile(r".+#\d+")
+"""Names of files that LanceDB is writing; each loses its end when it is whole. LanceDB itself removes none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,10 @@ class Place(Protocol):
 
         Yields False where others hold it for too long; not being alone, it raises IndexUnavailable then.
         """
+        ...
+
+    async def tidy(self, key: str) -> None:
+        """Remove files of a store that killed processes have half written; it is held `alone`."""
         ...
 
     async def files(self, key: str) -> Files:
@@ -135,6 +142,10 @@ class Directory:
             yield has
         finally:
             os.close(lock)
+
+    async def tidy(self, key: str) -> None:
+        """Remove files that have the name of a file which is being written; no other process writes to the store."""
+        await asyncio.to_thread(_remove_half_written, self._folder / f"{checked(key)}.lance")
 
     async def files(self, key: str) -> Files:
         """Count the files of a store."""
@@ -196,6 +207,9 @@ class BucketPlace:
         """Hold nothing: commits to a bucket exclude each other by themselves."""
         yield True
 
+    async def tidy(self, key: str) -> None:
+        """Do nothing: an object has no name before it is whole."""
+
     async def files(self, key: str) -> Files:
         """Count the objects of a store."""
         from obstore.exceptions import BaseError
@@ -250,6 +264,13 @@ def _locks(lock: int, wanted: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _remove_half_written(table: Path) -> None:
+    for folder, _, names in os.walk(table):
+        for name in names:
+            if _HALF_WRITTEN.fullmatch(name):
+                (Path(folder) / name).unlink()
 
 
 def _counted(table: Path) -> Files:

@@ -149,6 +149,23 @@ def test_a_store_that_was_dropped_leaves_nothing(files: InFolder, key: str) -> N
     assert not any(key in path.name and path.suffix == ".lance" for path in files.folder.rglob("*"))
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+def test_what_a_killed_process_was_writing_goes_too(tmp_path: Path, key: str, dropped: bool) -> None:
+    """LanceDB doesn't see such files, and so removes none."""
+    with opened(index_of("lancedb", tmp_path)) as index:
+        index.add(key, 1, wide(5, 11), WIDE)
+        table = tmp_path / f"{key}.lance"
+        for place in ("data/01.lance#1", "_indices/0a/part_0_tokens.lance#12", "_versions/7.manifest#1"):
+            (table / place).parent.mkdir(exist_ok=True, parents=True)
+            (table / place).write_bytes(b"half")
+        if dropped:
+            index(index.index.drop(key))
+        assert index(index.index.purge(key)) is True
+        assert [path for path in table.rglob("*") if "#" in path.name] == []
+        assert table.exists() is not dropped
+        assert len(index.nearest(key, vectors(1, 1, WIDE)[0], [1])) == (0 if dropped else 5)
+
+
 def test_a_purge_may_be_repeated(files: InFolder, key: str) -> None:
     files.add(key, 1, wide(5, 10), WIDE)
     for _ in range(3):
