@@ -11,6 +11,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,15 @@ def live(opa_binary: Path) -> Iterator[LiveOpa]:
         yield opa
 
 
+@pytest.fixture
+def rows() -> Iterator[SqliteRows]:
+    with closing(SqliteRows()) as made:
+        yield made
+
+
 @pytest.mark.timeout(1_200 if NIGHTLY else 120)
-def test_opa_decides_as_the_reference_model_does(live: LiveOpa) -> None:
-    outcomes, by_sql, rows = Counter[str](), Counter[str](), SqliteRows()
+def test_opa_decides_as_the_reference_model_does(live: LiveOpa, rows: SqliteRows) -> None:
+    outcomes, by_sql = Counter[str](), Counter[str]()
 
     @settings(
         max_examples=math.ceil(DECISIONS / DECISIONS_FOR_EACH_POLICY),

@@ -52,7 +52,11 @@ class Cutting:
         if not self._host.startswith("/"):
             return socket.create_connection((self._host, self._port))
         far = socket.socket(socket.AF_UNIX)
-        far.connect(f"{self._host}/.s.PGSQL.{self._port}")
+        try:
+            far.connect(f"{self._host}/.s.PGSQL.{self._port}")
+        except OSError:
+            far.close()
+            raise
         return far
 
     def _relay(self, source: socket.socket, target: socket.socket, may_cut: bool) -> None:

@@ -32,8 +32,8 @@ class Line:
 
     def cut(self) -> None:
         """Break every connection, and refuse further ones."""
-        listener, self._listener = self._listener, None
         with self._lock:
+            listener, self._listener = self._listener, None
             ending = [*self._open]
         for each in ending if listener is None else [listener, *ending]:
             with suppress(OSError):
@@ -44,11 +44,21 @@ class Line:
         while True:
             try:
                 ours, _ = listener.accept()
-                theirs = socket.create_connection(self._target)
             except OSError:
                 return
+            try:
+                theirs = socket.create_connection(self._target)
+            except OSError:
+                ours.close()
+                continue
             with self._lock:
-                self._open |= {ours, theirs}
+                late = listener is not self._listener
+                if not late:
+                    self._open |= {ours, theirs}
+            if late:  # the line was cut after it had been taken
+                ours.close()
+                theirs.close()
+                return
             for source, target in ((ours, theirs), (theirs, ours)):
                 threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,14 +52,14 @@ def selected(rows: sqlite3.Connection, condition: str, parameters: tuple[str, ..
 
 
 @pytest.fixture
-def rows() -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE files (id, owner_principal, owner_issuer, access_attributes, origin)")
-    for name, owner, attributes in ROWS:
-        stored = None if attributes is None else json.dumps(attributes)
-        columns = (name, owner, owner and ISSUER, stored, "created")
-        connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", columns)
-    return connection
+def rows() -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE files (id, owner_principal, owner_issuer, access_attributes, origin)")
+        for name, owner, attributes in ROWS:
+            stored = None if attributes is None else json.dumps(attributes)
+            columns = (name, owner, owner and ISSUER, stored, "created")
+            connection.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?)", columns)
+        yield connection
 
 
 def test_each_caller_gets_a_list_of_their_own(opa_binary: Path, tmp_path: Path, rows: sqlite3.Connection) -> None:
