@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,41 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config, "workerinput"):
         config.option.basetemp = None
+
+
+def pytest_collection_finish() -> None:
+    """Leave what there is before the first test out of collections."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, bool, bool]:
+    """Collect what a module leaves when its last test is over, and fail this test for what the module did not close.
+
+    So the collector finds a socket in no test of another module. What lives on is left out of later collections, which
+    take most of a second in a process of so many tests. A server in the process of the tests answers nothing during
+    one, and tests measure how long it takes to answer.
+    """
+    done = yield
+    if nextitem is None or nextitem.path != item.path:
+        left = _collected()
+        if left:
+            text = "\n".join([f"{item.path.name} or what it uses leaves these to the collector:", *left])
+            item.ihook.pytest_runtest_logreport(
+                report=pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "teardown")
+            )
+    return done
+
+
+def _collected() -> list[str]:
+    """Collect, and return the warnings that this raises, which pytest's filter makes exceptions."""
+    left: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "unraisablehook", lambda said: left.append(f"{said.object!r}: {said.exc_value!r}"))
+        gc.collect()
+    gc.freeze()
+    return left
 
 
 @pytest.fixture(scope="session")
@@ -62,13 +98,3 @@ def home_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTIARY_HOME", str(tmp_path_factory.mktemp("home")))
         yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def nothing_old_to_collect() -> None:
-    """Leave what earlier modules made out of collections, which take most of a second in a process of so many tests.
-
-    A server in the process of the tests answers nothing during one, and tests measure how long it takes to answer.
-    """
-    gc.collect()
-    gc.freeze()
