@@ -11,21 +11,19 @@ import asyncio
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import httptools
-from starlette.types import ASGIApp
 from uvicorn._types import ASGI3Application
-from uvicorn.config import LifespanType
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from server.http.cors import Cors
+from server.http.deadline import Deadline
 from server.http.edge import MAX_HEADERS, MAX_PATH
 from server.http.errors import ApiError
 from server.http.fair_turns import ARRIVED
 from server.http.http10 import CloseDelimited
 from server.http.leaving import LEAVING, Leaving
-from server.http.protocol_errors import Count, ProtocolConfig, protocol_error_response
+from server.http.protocol_errors import ProtocolConfig, protocol_error_response
 from server.http.request_state import new_request_id
 from server.http.websocket.protocol import WebSocketProtocol
 from server.http.websocket.turns import PATH, offered_key
@@ -61,31 +59,6 @@ _VERSIONS: Final = frozenset({"1.0", "1.1"})
 _UPGRADE: Final = frozenset({b"connection", b"http2-settings", b"upgrade"})
 
 
-def http_protocol(
-    app: ASGIApp, count: Count, cors: Cors | None = None, *, lifespan: LifespanType = "on", **options: Any
-) -> ProtocolConfig:
-    """Return the configuration with which uvicorn serves `app`; `count` is called for each request that never reaches
-    `app`.
-
-    `cors` adds its headers to the refusals of such requests. `options` are uvicorn's own (address, TLS).
-    """
-    return ProtocolConfig(
-        app,
-        count,
-        cors,
-        http=HttpProtocol,
-        ws="none",
-        lifespan=lifespan,
-        # Longer than clients and proxies keep an idle connection, so that none sends into one that is being closed.
-        timeout_keep_alive=75,
-        # The peer is the client: its `X-Forwarded-*` headers prove nothing.
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        **options,
-    )
-
-
 class HttpProtocol(HttpToolsProtocol):
     """One connection, of a server that `http_protocol` has configured."""
 
@@ -97,9 +70,6 @@ class HttpProtocol(HttpToolsProtocol):
     _framing = 0
     _heard = False
     _complaint = ProtocolError.SYNTAX, "the request is not well-formed HTTP/1.1"
-    _head_timer: asyncio.TimerHandle | None = None
-    _unread_timer: asyncio.TimerHandle | None = None
-    _stall_timer: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
     _leaving: Leaving | None = None
     on_lost: Callable[[], None] | None = None
@@ -109,13 +79,14 @@ class HttpProtocol(HttpToolsProtocol):
         """Give the client a time by which its first request must have begun."""
         super().connection_made(transport)
         self._parts: list[bytes] = []
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+        self._head_deadline, self._unread_deadline, self._stall_deadline = Deadline(), Deadline(), Deadline()
+        self._head_deadline.set(HEAD_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
-        self._stop_head_timer()
-        self._stop_unread_timer()
-        self._stop_stall_timer()
+        """Stop the deadlines, and tell the application that the client is gone."""
+        self._head_deadline.stop()
+        self._unread_deadline.stop()
+        self._stall_deadline.stop()
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells the request that came last, which is another one where requests are pipelined.
             self._disconnect(self._running)
@@ -170,7 +141,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Start the application on a head that is whole, unless its target is anything but a path and a query."""
         self._head_open = False
         self._heard = True
-        self._stop_head_timer()
+        self._head_deadline.stop()
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop_parsing(ProtocolError.PIPELINED, f"more than {MAX_PIPELINED} requests came at once")
         if self.parser.get_http_version() not in _VERSIONS:
@@ -193,7 +164,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._hand_on()
         self._body_open = False
         self._heard = True
-        self._stop_unread_timer()
+        self._unread_deadline.stop()
         super().on_message_complete()
         if self.cycle is self._running and self._leaving is not None:
             # A large last piece has stopped uvicorn's reading, and with it the sight of the client's going.
@@ -221,7 +192,7 @@ class HttpProtocol(HttpToolsProtocol):
             # The client may now send the body or its next request, and the two look alike.
             self.transport.close()
         else:
-            self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+            self._unread_deadline.set(UNREAD_SECONDS, self.transport.abort)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -235,11 +206,11 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Give the client a limited time to read, since the send buffer is full."""
         super().pause_writing()
-        self._stall_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+        self._stall_deadline.set(STALL_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on, since the client has read."""
-        self._stop_stall_timer()
+        self._stall_deadline.stop()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -284,8 +255,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse_malformed(
                 ProtocolError.SIZE, f"the request's head is larger than {MAX_PATH + MAX_HEADERS} bytes"
             )
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        elif not self._head_deadline.is_set:
+            self._head_deadline.set(HEAD_SECONDS, self.transport.abort)
 
     def _await_sense(self, more: int) -> None:
         """Bound the bytes that belong to nothing."""
@@ -302,7 +273,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, reason: ProtocolError, error: ApiError) -> None:
         """Answer and close, but not in the middle of an answer to an earlier request."""
         self.config.count(reason)
-        self._stop_head_timer()
+        self._head_deadline.stop()
         running = self._running
         if running is not None and not running.response_complete:
             if running.response_started or not running.more_body:
@@ -330,18 +301,3 @@ class HttpProtocol(HttpToolsProtocol):
         running.message_event.set()
         if self._leaving is not None:
             self._leaving.tell()
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _stop_unread_timer(self) -> None:
-        if self._unread_timer is not None:
-            self._unread_timer.cancel()
-            self._unread_timer = None
-
-    def _stop_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None

@@ -14,7 +14,7 @@ from server.authz.readiness import ReadinessProbe
 from server.authz.request_authorization import EnforcementPoint
 from server.http.drain_guard import Shutdown
 from server.http.open_streams import OpenStreams
-from server.http.protocol import http_protocol
+from server.http.protocol_config import http_protocol
 from server.net.certificates import UnusableCertificate
 from server.net.client_address import ClientAddresses
 from server.net.tls import ServerTls

@@ -43,7 +43,7 @@ INDEX_MISTAKES = (
         '"AND (c.part >= 0 OR c.part IN (SELECT value FROM json_each(?))) ORDER BY',
     ),
     Mistake("Faiss finds what is not committed", ROWS, 'which = "b.committed" if', 'which = "b.batch" if'),
-    Mistake("removed rows stay in the file", ROWS, "PRAGMA secure_delete = ON", "PRAGMA secure_delete = OFF"),
+    Mistake("removed rows stay in the file", FILE, "PRAGMA secure_delete = ON", "PRAGMA secure_delete = OFF"),
     Mistake(
         "chunks of other parts go too",
         QUERIES,

@@ -19,7 +19,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from server.http.cors import Cors
-from server.http.protocol import http_protocol
+from server.http.protocol_config import http_protocol
 from server.http.protocol_errors import Count
 from server.net.protocol_errors import ProtocolError
 

@@ -15,7 +15,8 @@ from uvicorn.server import ServerState
 
 from server.fairness.caller import Caller
 from server.fairness.shares import Share, Turn
-from server.http.protocol import HttpProtocol, http_protocol
+from server.http.protocol import HttpProtocol
+from server.http.protocol_config import http_protocol
 from server.net.client_address import ClientAddresses
 from server.process import connections
 from server.process.acceptor import Acceptor
