@@ -1,9 +1,7 @@
-"""Embeddings of a provider: checked by value, put into order, and written in the form that the caller asked for."""
+"""Answers with embeddings of a provider: checked by value, put into order, and written in the form asked for."""
 
 from __future__ import annotations
 
-import struct
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from gzip import compress
 from json import dumps, loads
@@ -12,55 +10,24 @@ from typing import Any
 import pytest
 
 from tests.support.relay_server import JSON_HEAD, Relaying, relaying, whole
-from tests.support.serving import Answer
-
-PATH = "/v1/embeddings"
-VECTORS = [[0.5, -0.25, 1.0], [0.125, 2.0, -0.5], [1.5, 0.75, 0.0625], [3.0, 4.0, 0.25]]
-USAGE = {"prompt_tokens": 7, "total_tokens": 7}
-MODELS = "- {model_id: v, provider_id: p, provider_model_id: far-v, model_type: embedding}"
+from tests.support.relayed_embeddings import (
+    MODELS,
+    PATH,
+    USAGE,
+    VECTORS,
+    answering,
+    embed,
+    entries,
+    packed,
+    unpacked,
+    vectors,
+)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relaying]:
     with relaying(tmp_path_factory.mktemp("embeddings"), models=MODELS) as running:
         yield running
-
-
-def packed(vector: list[float]) -> str:
-    return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-
-
-def unpacked(text: str) -> list[float]:
-    raw = b64decode(text, validate=True)
-    return [*struct.unpack(f"<{len(raw) // 4}f", raw)]
-
-
-def entries(*places: Any, in_base64: bool = False) -> list[dict[str, Any]]:
-    """The entries of these indices, the vector of an entry at its place in VECTORS; None leaves the index out."""
-    return [
-        {
-            "object": "embedding",
-            "embedding": packed(VECTORS[number]) if in_base64 else VECTORS[number],
-            **({} if place is None else {"index": place}),
-        }
-        for number, place in enumerate(places)
-    ]
-
-
-def answering(data: Any, **more: Any) -> bytes:
-    return whole({"object": "list", "data": data, "model": "far-v", "usage": USAGE, **more})
-
-
-def embed(server: Relaying, given: Any, **more: Any) -> Answer:
-    body = {"model": "p/v", "input": given, **more}
-    return server.address.post(PATH, body, "Authorization: Bearer alice")
-
-
-def vectors(answer: Answer) -> list[Any]:
-    assert answer.status == 200, answer.body
-    assert [each["index"] for each in answer.json["data"]] == [*range(len(answer.json["data"]))]
-    assert {each["object"] for each in answer.json["data"]} == {"embedding"}
-    return [each["embedding"] for each in answer.json["data"]]
 
 
 @pytest.mark.parametrize("sent_in_base64", [False, True])
@@ -86,108 +53,6 @@ def test_numbers_reach_the_caller_as_the_provider_wrote_them(server: Relaying) -
     body = b'{"data": [{"index": 0, "embedding": [0.10, -1e-3,\n 12345678901234567890, 0]}], "usage": {}}'
     server.answers(whole(body))
     assert b"[0.10, -1e-3,\n 12345678901234567890, 0]" in embed(server, "a").body
-
-
-@pytest.mark.parametrize(
-    ("given", "count"),
-    [("a", 1), (["a", "b"], 2), ([100, 201], 1), ([[100, 201], [5]], 2), ([0, 2**31 - 1], 1), (["a"] * 4, 4)],
-)
-def test_each_form_of_input_is_passed_on_as_it_came(server: Relaying, given: Any, count: int) -> None:
-    server.answers(answering(entries(*range(count))))
-    assert vectors(embed(server, given)) == VECTORS[:count]
-    assert server.body["input"] == given
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        [],
-        "",
-        ["a", ""],
-        [[]],
-        [[1], []],
-        [1.5],
-        [1, 1.5],
-        ["a", 1],
-        [1, "a"],
-        [["a"]],
-        [[1], ["a"]],
-        [[1], 2],
-        [[[1]]],
-        [True],
-        [1, True],
-        [[1, False]],
-        [-1],
-        [[1], [-1]],
-        [2**31],
-        [[9007199254740993]],
-        [None],
-        {"a": 1},
-        5,
-        True,
-        None,
-        [{}],
-        ["a"] * 2049,
-        [[1]] * 2049,
-    ],
-    ids=lambda given: dumps(given)[:20],
-)
-def test_anything_else_is_refused_before_the_provider_is_asked(server: Relaying, given: Any) -> None:
-    server.answers(answering(entries(0)))
-    answer = embed(server, given)
-    assert (answer.status, answer.error["param"], answer.error["code"]) == (400, "input", "invalid_value")
-    assert server.far.asked == []
-
-
-@pytest.mark.parametrize(
-    ("more", "param"),
-    [
-        ({"encoding_format": "hex"}, "encoding_format"),
-        ({"encoding_format": "Float"}, "encoding_format"),
-        ({"encoding_format": 5}, "encoding_format"),
-        ({"encoding_format": ["float"]}, "encoding_format"),
-        ({"dimensions": 0}, "dimensions"),
-        ({"dimensions": -1}, "dimensions"),
-        ({"dimensions": 1.5}, "dimensions"),
-        ({"dimensions": "3"}, "dimensions"),
-        ({"dimensions": True}, "dimensions"),
-        ({"stream": True}, "stream"),
-        ({"Input": "b"}, "Input"),
-        ({"user": 5}, "user"),
-        ({"fallbacks": ["other"]}, "fallbacks"),
-        ({"models": ["other"]}, "models"),
-        ({"a_new_name": 1}, "a_new_name"),
-        ({"messages": [{"role": "user", "content": "b"}]}, "messages"),
-        ({"prompt": "b"}, "prompt"),
-    ],
-)
-def test_other_members_are_checked(server: Relaying, more: dict[str, Any], param: str) -> None:
-    server.answers(answering(entries(0)))
-    answer = embed(server, "a", **more)
-    assert (answer.status, answer.error["param"]) == (400, param)
-    assert server.far.asked == []
-
-
-def test_a_body_without_input_or_model_is_refused(server: Relaying) -> None:
-    for body, param in (({"model": "p/v"}, "input"), ({"input": "a"}, "model")):
-        answer = server.address.post(PATH, body, "Authorization: Bearer alice")
-        assert (answer.status, answer.error["param"], answer.error["code"]) == (
-            400,
-            param,
-            "missing_required_parameter",
-        )
-
-
-def test_a_user_is_a_pseudonym_of_the_caller(server: Relaying) -> None:
-    server.answers(answering(entries(0)))
-    names = set()
-    for caller in ("alice", "alice", "bob"):
-        body = {"model": "p/v", "input": "a", "user": "me", "service_tier": "priority"}
-        assert server.address.post(PATH, body, f"Authorization: Bearer {caller}").status == 200
-        names.add(server.body["user"])
-        assert "service_tier" not in server.body
-    assert len(names) == 2
-    assert "me" not in names
 
 
 def test_embeddings_are_put_into_the_order_of_the_inputs(server: Relaying) -> None:
