@@ -10,49 +10,16 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from server.authz.decision_log.limits import WHOLE_EACH
 from tests.support.application import ByToken
 from tests.support.callers import ADMIN, ALICE, BOB, READER
 from tests.support.conversations_server import said
+from tests.support.decision_log_server import CONFIG
 from tests.support.files_server import BOUNDARY, form_of
+from tests.support.log_lines import SCHEMA, VALIDATOR
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
-SCHEMA = Path(__file__).parents[3] / "docs" / "operate" / "decision-log.schema.json"
-CONFIG = """
-    version: 2
-    apis: [inference]
-    providers:
-      inference:
-      - {provider_id: echo, provider_type: inline::echo}
-    models:
-    - {model_id: open, provider_id: echo}
-    - {model_id: shut, provider_id: echo}
-    - {model_id: third, provider_id: echo}
-    server:
-      max_concurrent_requests: 4
-      quota:
-        kvstore: {type: sqlite, db_path: FOLDER/quotas.db}
-        authenticated_max_requests: 1000
-        limits:
-        - {when: user with bob in roles, max_requests: 1, max_tokens_per_period: 1000}
-        - {when: user with admin in roles, max_requests: 500, max_tokens_per_period: 2}
-      auth:
-        provider_config: {type: custom, endpoint: "https://auth.example.com/validate"}
-        access_policy:
-        - forbid: {actions: [read], resource: model::shut}
-        - forbid: {actions: [create]}
-          when: user with reader in roles
-        - forbid: {actions: [read], resource: "regex:sql_record::openai_files::.*[0-7]$"}
-        - permit: {actions: [read]}
-        - permit: {actions: [create, update, delete]}
-          when: user is owner
-        route_policy:
-        - forbid: {paths: /v1/providers*}
-        - permit: {paths: "*"}
-"""
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
-VALIDATOR = Draft202012Validator(json.loads(SCHEMA.read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -257,49 +224,6 @@ def test_a_refused_route_is_asked_about_once_and_looks_like_no_use(opa_binary: P
             (line,) = lines(house, refused)
             assert (refused.status, line["kind"], line["effect"]) == (403, "route", "deny")
             assert line["decision_id"] in refused.error["message"]
-
-
-@pytest.fixture
-def narrow(opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decided]:
-    """A server of its own, whose log no other test has written to."""
-    monkeypatch.setenv("OSTIARY_HOME", str(tmp_path / "home"))
-    text = CONFIG.replace("FOLDER", str(tmp_path))
-    with decided(text, opa_binary, tmp_path, authenticator=ByToken()) as running:
-        yield running
-        for line in running.whole_log():
-            VALIDATOR.validate(line)
-
-
-def test_a_flood_without_a_token_leaves_few_lines_that_count_all_of_it(narrow: Decided) -> None:
-    most = 3 * WHOLE_EACH
-    for path, status in (("/v1/providers", 401), ("/v1/health", 200)):
-        assert {narrow.address.get(path).status for _ in range(most)} == {status}
-    log = narrow.whole_log()
-    for path, kind in (("/v1/providers", "refusals"), ("/v1/health", "probes")):
-        about = [line for line in log if line["route"] == f"GET {path}"]
-        whole = [line for line in about if line["kind"] == "route"]
-        # A slow machine takes more than one window of time.
-        assert WHOLE_EACH <= len(whole) < most
-        assert next(line["count"] for line in about if line["kind"] == kind) == 1
-    assert len(json.dumps(log)) < most * 600
-
-
-def test_a_caller_that_a_limit_stops_again_and_again_is_counted_and_named(narrow: Decided) -> None:
-    most = 3 * WHOLE_EACH
-    assert narrow.address.get("/v1/models/open", BOB).status == 200
-    assert {narrow.address.get("/v1/models/open", BOB).status for _ in range(most)} == {429}
-    log = narrow.whole_log()
-    assert WHOLE_EACH <= len([line for line in log if line["kind"] == "quota"]) < most
-    counted = [line for line in log if line["kind"] == "refusals"]
-    assert {(line["principal"], line["effect"], line["limit"]) for line in counted} == {
-        ("bob", "limited", "server.quota.limits[0].max_requests")
-    }
-
-
-def test_a_refusal_of_a_caller_with_a_token_is_never_counted(narrow: Decided) -> None:
-    most = 2 * WHOLE_EACH
-    assert {narrow.address.get("/v1/providers", ALICE).status for _ in range(most)} == {403}
-    assert [line["kind"] for line in narrow.whole_log()] == ["route"] * most
 
 
 def test_items_that_name_many_files_leave_one_line_that_names_them(house: Decided) -> None:

@@ -15,9 +15,9 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.quota.admission import FREE, ConcurrencyLimit, TooManyAtOnce, caller_of
-from tests.http.policy.test_decision_log import VALIDATOR
 from tests.support.application import ByToken
 from tests.support.failing_provider import upstream
+from tests.support.log_lines import VALIDATOR
 from tests.support.quota_period import is_until_midnight, seconds_of
 from tests.support.real_policy import decided
 from tests.support.serving import Address, Answer

@@ -1,55 +1,13 @@
-"""The circuit breaker of a provider: what opens it and for whom, the single trial, and what it forgets."""
+"""The circuit breaker of a provider: what opens it and for whom, and what it remembers."""
 
 from __future__ import annotations
 
 import pytest
 
-from server.fairness.caller import Caller
-from server.inference.breaker import (
-    AGAIN_SECONDS,
-    MOST_CALLERS,
-    MOST_OF_ONE,
-    SOON_SECONDS,
-    TRIAL_SECONDS,
-    Breaker,
-    BreakerState,
-)
+from server.inference.breaker import MOST_CALLERS, MOST_OF_ONE, Breaker, BreakerState
 from server.inference.provider import HEALTH_SECONDS, Fault, Kind, ProviderFailed
-from server.inference.providers.refusals import broken, provider_refusal
-
-ALICE, BOB, CAROL = ("principal", "i", "alice"), ("principal", "i", "bob"), ("principal", "i", "carol")
-UNREACHED = broken("p", "could not be reached", spent=False, kind=Kind.UNREACHABLE)
-PAUSE = 30.0
-
-
-class Clocked:
-    """A breaker whose time stands still until it is moved."""
-
-    def __init__(self, failures: int = 5) -> None:
-        self.now = 1000.0
-        self.breaker = Breaker("p", failures, PAUSE, lambda: self.now)
-
-    def fail(self, *callers: Caller, failure: ProviderFailed | None = None) -> None:
-        """One request of each of these callers fails."""
-        for caller in callers:
-            is_trial = self.breaker.enter(caller)
-            self.breaker.failed(caller, failure or status(500), is_trial=is_trial)
-
-    def work(self, caller: Caller) -> None:
-        """A request is answered."""
-        self.breaker.worked(caller, is_trial=self.breaker.enter(caller))
-
-    def refused(self, caller: Caller) -> ProviderFailed | None:
-        """The failure of a request that is not let through."""
-        try:
-            self.breaker.check(caller)
-        except ProviderFailed as failure:
-            return failure
-        return None
-
-
-def status(code: int, body: bytes = b"{}") -> ProviderFailed:
-    return provider_refusal("p", code, {}, body)
+from server.inference.providers.refusals import broken
+from tests.support.clocked_breaker import ALICE, BOB, CAROL, PAUSE, UNREACHED, Clocked, status
 
 
 def test_no_connection_five_times_opens_it_for_all_callers() -> None:
@@ -182,119 +140,6 @@ def test_an_answer_begins_the_count_anew() -> None:
         clocked.work(BOB)
     assert clocked.breaker.state is BreakerState.CLOSED
     assert clocked.refused(BOB) is None
-
-
-def test_one_request_tries_it_after_the_pause() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
-    clocked.now += PAUSE
-    assert clocked.breaker.state is BreakerState.HALF_OPEN
-    trial = clocked.breaker.enter(ALICE)
-    assert trial
-    refusal = clocked.refused(BOB)
-    assert refusal is not None
-    assert refusal.retry_after == 1.0
-    clocked.breaker.worked(ALICE, is_trial=trial)
-    assert clocked.breaker.state is BreakerState.CLOSED
-    assert not clocked.breaker.enter(BOB)
-
-
-def test_a_trial_that_fails_opens_it_again() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
-    clocked.now += PAUSE
-    clocked.fail(BOB, failure=UNREACHED)
-    refusal = clocked.refused(ALICE)
-    assert refusal is not None
-    assert refusal.retry_after == PAUSE
-
-
-def test_a_trial_that_its_caller_may_have_spoilt_opens_it_for_that_caller_until_others_fail_too() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
-    clocked.now += PAUSE
-    for caller in (ALICE, BOB):
-        clocked.fail(caller)
-        refusal = clocked.refused(caller)
-        assert refusal is not None
-        assert clocked.breaker.state is BreakerState.HALF_OPEN
-        clocked.now += SOON_SECONDS
-        assert clocked.refused(caller) is not None
-        assert clocked.refused(CAROL) is None
-    clocked.fail(CAROL)
-    assert clocked.breaker.state is BreakerState.HALF_OPEN
-    assert clocked.breaker.suspects
-    clocked.breaker.probed(is_away=True)
-    assert (clocked.breaker.state, clocked.breaker.openings) == (BreakerState.OPEN, 1)
-
-
-def test_no_caller_keeps_others_from_trying() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
-    clocked.now += PAUSE
-    # However a trial ends, and if it doesn't end, its caller has to wait longer than the others.
-    clocked.breaker.left(ALICE, is_trial=clocked.breaker.enter(ALICE))
-    assert clocked.refused(ALICE) is not None
-    assert clocked.breaker.enter(BOB)
-    clocked.now += TRIAL_SECONDS
-    assert clocked.refused(BOB) is not None
-    assert clocked.breaker.enter(CAROL)
-    clocked.now += AGAIN_SECONDS
-    assert clocked.breaker.enter(ALICE)
-    clocked.breaker.worked(ALICE, is_trial=True)
-    assert not clocked.breaker.enter(ALICE)
-
-
-def test_a_trial_that_is_refused_as_a_bad_request_closes_it() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
-    clocked.now += PAUSE
-    clocked.fail(BOB, failure=status(400))
-    assert clocked.breaker.state is BreakerState.CLOSED
-
-
-def test_a_trial_that_is_given_up_leaves_room_for_another() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
-    clocked.now += PAUSE
-    clocked.breaker.left(BOB, is_trial=clocked.breaker.enter(BOB))
-    assert clocked.breaker.state is BreakerState.HALF_OPEN
-    assert clocked.breaker.enter(CAROL)
-
-
-def test_a_trial_that_takes_long_keeps_others_out_for_moments_only() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5, failure=UNREACHED)
-    clocked.now += PAUSE
-    assert clocked.breaker.enter(BOB)
-    clocked.now += TRIAL_SECONDS
-    assert clocked.breaker.enter(CAROL)
-
-
-def test_what_was_asked_before_it_opened_says_nothing_about_the_time_since() -> None:
-    clocked = Clocked()
-    begun = clocked.breaker.enter(ALICE)
-    clocked.fail(*[BOB] * 5, failure=UNREACHED)
-    clocked.breaker.worked(ALICE, is_trial=begun)
-    assert clocked.breaker.state is BreakerState.OPEN
-    clocked.now += 1
-    clocked.breaker.failed(ALICE, UNREACHED, is_trial=begun)
-    refusal = clocked.refused(BOB)
-    assert refusal is not None
-    assert refusal.retry_after == PAUSE - 1
-
-
-def test_a_breaker_of_one_caller_has_a_trial_of_its_own() -> None:
-    clocked = Clocked()
-    clocked.fail(*[ALICE] * 5)
-    clocked.work(BOB)
-    assert clocked.refused(ALICE) is not None
-    clocked.now += PAUSE
-    assert clocked.breaker.enter(ALICE)
-    assert clocked.refused(ALICE) is not None
-    assert not clocked.breaker.enter(BOB)
-    clocked.breaker.worked(ALICE, is_trial=True)
-    assert clocked.refused(ALICE) is None
 
 
 def test_it_remembers_so_many_callers_and_no_more() -> None:

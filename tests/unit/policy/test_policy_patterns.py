@@ -8,16 +8,7 @@ import pytest
 
 from policy.resource_types import RECORD_TABLES, RESOURCE_TYPES
 from policy.routes import normalize_path
-from policy.rules import (
-    EveryRecord,
-    Everything,
-    ExactName,
-    ExactPath,
-    OfType,
-    PathPattern,
-    PathPrefix,
-    ResourcePattern,
-)
+from policy.rules import EveryRecord, Everything, ExactName, ExactPath, OfType, PathPattern, PathPrefix, ResourcePattern
 from tests.support.policy_texts import access_rules, codes, read_auth, route_rules
 
 

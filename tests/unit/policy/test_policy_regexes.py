@@ -9,11 +9,7 @@ import pytest
 
 from policy.expressions import fault_of
 from policy.regexes import PATTERN_LIMIT
-from policy.rules import (
-    PathPattern,
-    Regex,
-    ResourcePattern,
-)
+from policy.rules import PathPattern, Regex, ResourcePattern
 from tests.support.policy_texts import access_rules, codes, read_auth, route_rules
 
 
