@@ -23,7 +23,8 @@ from server.api.tools.registry import GROUP
 from server.api.vector_stores.configured import write_configured
 from server.api.vector_stores.purges import PurgeNotes
 from server.api.vector_stores.queue import IngestionQueue
-from server.api.vector_stores.store import LINK_SUMS, NewStore, VectorStores
+from server.api.vector_stores.store import LINK_SUMS, VectorStores
+from server.api.vector_stores.store_record import NewStore
 from server.api.vector_stores.work import WorkQueue
 from server.config import Config
 from server.config.agents import AgentsProvider

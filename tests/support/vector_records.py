@@ -9,7 +9,8 @@ from policy.vocabulary import Principal
 from server.api.vector_stores.links import Link, NewLink
 from server.api.vector_stores.purges import PurgeNotes
 from server.api.vector_stores.queue import IngestionQueue
-from server.api.vector_stores.store import LINK_SUMS, NewStore, VectorStores
+from server.api.vector_stores.store import LINK_SUMS, VectorStores
+from server.api.vector_stores.store_record import NewStore
 from server.api.vector_stores.work import WorkQueue
 from server.storage.database.counting import LINKS, UNCOUNTED
 from server.storage.database.database import Database

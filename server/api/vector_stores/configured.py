@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Final
 
 from policy.vocabulary import Origin
-from server.api.vector_stores.store import NewStore, VectorStores
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import NewStore
 from server.storage.database.database import AlreadyThere
 from server.storage.records.record import Draft, Record
 

@@ -17,7 +17,8 @@ from server.api.vector_stores.ranking import Fusion, Mode, Ranking
 from server.api.vector_stores.refusals import attaching, store_expired
 from server.api.vector_stores.routes import FILE, STORE
 from server.api.vector_stores.search import Found, Search, Wanted
-from server.api.vector_stores.store import StoreExpired, VectorStores
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import StoreExpired
 from server.authz.request_authorization import Gate
 from server.fairness.outgoing import hold
 from server.http.api_route import ApiRoute, AskingRoute

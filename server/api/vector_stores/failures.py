@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from server.api.vector_stores.store import StoreExpired
+from server.api.vector_stores.store_record import StoreExpired
 from server.api.vector_stores.work import MOST_TAKEN
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.permit import AccessDenied, RouteDenied

@@ -16,7 +16,8 @@ from server.api.files.store import FileStore
 from server.api.models.embedding import Embedder, EmbeddingModel
 from server.api.vector_stores.links import Link, Strategy
 from server.api.vector_stores.search import IndexOf, check_model, other_dimensions
-from server.api.vector_stores.store import StoreExpired, VectorStores, has_expired
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import StoreExpired, has_expired
 from server.authz.request_authorization import Gate
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 from server.inference.provider import Fault, ProviderFailed

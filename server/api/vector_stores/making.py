@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from policy.vocabulary import Action, Origin, Resource
 from server.api.models.catalogue import Catalogue
 from server.api.vector_stores.body import CreateStore
-from server.api.vector_stores.store import NewStore
+from server.api.vector_stores.store_record import NewStore
 from server.authz.permit import AccessDenied
 from server.authz.request_authorization import Gate
 from server.http.errors import invalid

@@ -19,7 +19,8 @@ from server.api.vector_stores.refusals import store_expired
 from server.api.vector_stores.routes import FILE, STORE
 from server.api.vector_stores.search import Found, IndexOf, Search, Wanted
 from server.api.vector_stores.search_body import SEARCH
-from server.api.vector_stores.store import StoreExpired, VectorStores
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import StoreExpired
 from server.fairness.outgoing import hold
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 from server.api.vector_stores.attaching import NotReadable, NotServed
-from server.api.vector_stores.store import StoreExpired
+from server.api.vector_stores.store_record import StoreExpired
 from server.http.errors import ApiError, invalid
 from server.http.pagination import missing_reference
 from server.storage.records.usage import TooManyParts

@@ -10,7 +10,8 @@ from server.api.registry.routes import KINDS, RegistryRoutes
 from server.api.vector_stores.attaching import Attaching
 from server.api.vector_stores.refusals import defined_by_configuration
 from server.api.vector_stores.routes import STORE
-from server.api.vector_stores.store import NewStore, VectorStores, modern
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import NewStore, modern
 from server.authz.request_authorization import Gate
 from server.json_input.reader import Reader
 from server.storage.records.record import Json, Record

@@ -18,7 +18,8 @@ from server.api.vector_stores.links import NewLink
 from server.api.vector_stores.making import StoreMaking
 from server.api.vector_stores.refusals import attaching, defined_by_configuration
 from server.api.vector_stores.shown import Shown
-from server.api.vector_stores.store import VectorStores, has_expired, modern, new_store_id
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import has_expired, modern, new_store_id
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.json_body import read_body

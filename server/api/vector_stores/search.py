@@ -16,7 +16,8 @@ from server.api.vector_stores.filters import Filter
 from server.api.vector_stores.findable import Findable, Place
 from server.api.vector_stores.ranking import AS_USUAL, Mode, Ranking, best, by_words, fused
 from server.api.vector_stores.search_body import MOST_QUERIES
-from server.api.vector_stores.store import StoreExpired, VectorStores, has_expired
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import StoreExpired, has_expired
 from server.authz.request_authorization import Gate
 from server.fairness.places import leave_place
 from server.fairness.threads import in_thread

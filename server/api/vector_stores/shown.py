@@ -10,7 +10,8 @@ from starlette.responses import Response
 from server.api.vector_stores.links import Link, Status, Strategy
 from server.api.vector_stores.purges import Purge
 from server.api.vector_stores.queue import IngestionQueue
-from server.api.vector_stores.store import Sums, VectorStores, expires_at, has_expired
+from server.api.vector_stores.store import Sums, VectorStores
+from server.api.vector_stores.store_record import expires_at, has_expired
 from server.http.responses import json_response
 from server.storage.records.record import Json, Record
 

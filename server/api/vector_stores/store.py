@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from json import dumps
-from secrets import token_hex
-from typing import Any, Final
+from typing import Final
 
 from policy.vocabulary import Action
 from server.api.models.catalogue import DefinedByConfiguration
 from server.api.vector_stores.links import FILE_ID, Link, Status
+from server.api.vector_stores.store_record import StoreExpired, has_expired, modern
 from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Overtaken, Step
@@ -25,49 +24,11 @@ from server.storage.records.table import RecordTable
 LINK_SUMS: Final = "links"
 """The series of migrations of the table of the links' sums."""
 
-DAY_SECONDS: Final = 86_400
-
 LARGEST_READ: Final = 500
 """Links that one statement reads with their bodies."""
 
 _DOCUMENT: Final = "document"
 """The state under which the sums have texts without files."""
-
-_INDEX_BYTES: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class NewStore:
-    """A store to be made. `name` is what its maker calls it, which rules never go by.
-
-    `dimensions` is None where the first vector decides, and `expires_after` the days of its life after its last use,
-    None without end. `resource_id` is what a registration gives as the id at the provider.
-    """
-
-    embedding_model: str
-    name: str | None = None
-    description: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    dimensions: int | None = None
-    provider_id: str | None = None
-    resource_id: str | None = None
-    expires_after: int | None = None
-
-    def body(self) -> Json:
-        """Return the body of the store's record, with the key of an index that nothing else has."""
-        return {
-            "name": self.name,
-            "description": self.description,
-            "metadata": dict(self.metadata),
-            "embedding_model": self.embedding_model,
-            "dimensions": self.dimensions,
-            "provider_id": self.provider_id,
-            "provider_resource_id": self.resource_id,
-            "made_by": None,
-            "index": token_hex(_INDEX_BYTES),
-            "expires_after": self.expires_after,
-            "last_active_at": int(time.time()),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +42,6 @@ class Sums:
     def total(self) -> int:
         """The number of all files."""
         return sum(self.counts.values())
-
-
-def new_store_id() -> str:
-    """Return an id that no other store has, and that cannot be guessed."""
-    return f"vs_{token_hex(24)}"
-
-
-def expires_at(store: Record) -> int | None:
-    """Return the second at which the store's life ends, unless it is used before."""
-    days: int | None = store.body["expires_after"]
-    return None if days is None else store.body["last_active_at"] + days * DAY_SECONDS
-
-
-def has_expired(store: Record) -> bool:
-    """Return whether the store's life is over: it is still shown, and nothing can be put in or found."""
-    end = expires_at(store)
-    return end is not None and end <= int(time.time())
-
-
-class StoreExpired(Exception):
-    """The store's life is over."""
-
-    def __init__(self, identity: str) -> None:
-        super().__init__(identity)
-        self.identity = identity
 
 
 class VectorStores:
@@ -306,29 +242,3 @@ _BATCH_SUMS: Final = {
     "postgresql": 'SELECT facet, count(*) FROM "{0}" WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text('
     "CAST(batch.body AS jsonb) -> 'files') FROM \"{1}\" AS batch WHERE batch.id = ?1)) GROUP BY facet",
 }
-
-
-def modern(record: Record) -> Record:
-    """Return a store that an earlier version has registered as this version has it."""
-    body = record.body
-    if "index" in body:
-        return record
-    described: Mapping[str, Any] = body["described"]
-    return replace(
-        record,
-        body=Body.of(
-            {
-                "name": described["vector_db_name"],
-                "description": None,
-                "metadata": {},
-                "embedding_model": described["embedding_model"],
-                "dimensions": described["embedding_dimension"],
-                "provider_id": body["provider_id"],
-                "provider_resource_id": body["provider_resource_id"],
-                # Always the same one, and none that another store or a caller could have.
-                "index": sha256(f"{record.ordering}:{record.id}".encode()).hexdigest()[: 2 * _INDEX_BYTES],
-                "expires_after": None,
-                "last_active_at": record.created_at,
-            }
-        ),
-    )

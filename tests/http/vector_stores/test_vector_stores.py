@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.api.vector_stores.store import DAY_SECONDS
+from server.api.vector_stores.store_record import DAY_SECONDS
 from tests.support.callers import ADMIN, ALICE, BOB, READER, STRANGER
 from tests.support.registry_server import without_names
 from tests.support.vector_server import Holding

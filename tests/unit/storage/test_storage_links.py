@@ -13,7 +13,8 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.api.vector_stores.links import Link, NewLink, Status, link_id
-from server.api.vector_stores.store import LINK_SUMS, NewStore, Sums, VectorStores, modern
+from server.api.vector_stores.store import LINK_SUMS, Sums, VectorStores
+from server.api.vector_stores.store_record import NewStore, modern
 from server.quota.storage_limit import Stored
 from server.storage.database.counting import LINKS
 from server.storage.database.database import AlreadyThere, Database, Overtaken

@@ -21,7 +21,8 @@ from server.api.vector_stores.ranking import Mode
 from server.api.vector_stores.reading import ranked_by
 from server.api.vector_stores.refusals import store_expired
 from server.api.vector_stores.search import Found, Search, Wanted
-from server.api.vector_stores.store import StoreExpired, VectorStores
+from server.api.vector_stores.store import VectorStores
+from server.api.vector_stores.store_record import StoreExpired
 from server.authz.permit import AccessDenied
 from server.authz.request_authorization import Gate
 from server.http.pagination import missing_reference
