@@ -16,7 +16,8 @@ from policy.vocabulary import Action, Origin, Principal, Resource, Route
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.pep import PolicyEnforcementPoint
+from server.authz.request_context import RequestContext
 
 TOGETHER: Final = 8
 

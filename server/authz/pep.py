@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Final
 
-from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, UseLimit, Verdict
+from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
 from server.authz.contract.answer import Answer
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.contract.question import ListQuestion, Question
@@ -20,60 +19,16 @@ from server.authz.decision_log.log import DecisionLog
 from server.authz.decision_log.record import Counted, line_of_limit, lines_of, lines_of_reads
 from server.authz.decision_log.refusals import counted_limit, counted_list, counted_of
 from server.authz.decision_log.shield_record import ShieldVerdict, line_of_shield
-from server.authz.pdp import MOST_TOGETHER, PolicyDecisionPoint
-from server.authz.permit import MINT, AccessDenied, ListPermit, Permit, RoutePermit, shields_of
+from server.authz.granting import check_unshielded, expected, list_permit, permit_of, permitted, route_permit_of
+from server.authz.listing import Listing, batches_of
+from server.authz.pdp import PolicyDecisionPoint
+from server.authz.permit import AccessDenied, Permit, RoutePermit
+from server.authz.request_context import RequestContext
 from server.fairness.shares import NoRoom
 from server.quota.admission import Limited
 
 _SHIELDED: Final = "model"
 """The type of resources whose texts go through shields."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """The request that decisions are for: its id, and the caller as authenticated.
-
-    `response_id` is that of the response that a request makes, where it makes one.
-    """
-
-    request_id: str
-    principal: Principal | Anonymous
-    response_id: str | None = None
-
-    def named_in(self, line: str) -> str:
-        """Return a line of the log with the id of the response."""
-        return line if self.response_id is None else f'{line[:-1]},"response_id":"{self.response_id}"}}'
-
-
-class Listing:
-    """One list of stored records while it is put together: its `permit`, and a count of what is decided about it.
-
-    The enforcement point writes the one line of the list when it ends.
-    """
-
-    def __init__(self, permit: ListPermit, ask: Callable[[Sequence[Question]], Awaitable[list[Answer]]]) -> None:
-        self.permit = permit
-        self.tally = ListTally()
-        self.seconds = 0.0
-        self._ask = ask
-
-    def permitted_by_filter(self, count: int) -> None:
-        """Count records that the filter permits."""
-        self.tally.permitted += count
-
-    async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
-        """Return a permit for each of the resources, which the filter leaves undecided, that the caller may read.
-
-        Raises PolicyUnavailable.
-        """
-        began = time.perf_counter()
-        caller, decision_id = self.permit.principal, self.permit.decision_id
-        questions = [Question(caller, None, Action.READ, resource) for resource in resources]
-        found: list[Permit] = []
-        for asked in _batches(questions):
-            found += _permitted(asked, await self._ask(asked), repeat(decision_id), self.tally)
-        self.seconds += time.perf_counter() - began
-        return found
 
 
 class PolicyEnforcementPoint:
@@ -90,7 +45,7 @@ class PolicyEnforcementPoint:
     async def check_route(self, context: RequestContext, route: Route) -> RoutePermit:
         """Return a permit to use the route; raises AccessDenied."""
         permit, _, _ = await self._decide(context, Question(context.principal, route=route))
-        return _expected(permit)
+        return expected(permit)
 
     async def permit(
         self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
@@ -111,7 +66,7 @@ class PolicyEnforcementPoint:
         AccessDenied is about the route where that is refused; else it carries the route's permit.
         """
         route_permit, permit = await self._permit(context, route, action, resource, made)
-        return _expected(route_permit), permit
+        return expected(route_permit), permit
 
     @asynccontextmanager
     async def listing(
@@ -133,7 +88,7 @@ class PolicyEnforcementPoint:
             raise
         decision_id = answer.decision_id or _new_id()
         record = ListRecord(context.request_id, decision_id, context.principal, action, kind)
-        permit = ListPermit(MINT, question.principal, action, kind, answer, decision_id)
+        permit = list_permit(question, answer, decision_id)
         listing = Listing(permit, self._pdp.ask_many)
         listing.seconds = time.perf_counter() - began
 
@@ -163,7 +118,7 @@ class PolicyEnforcementPoint:
         Raises AccessDenied if the caller may not use the route.
         """
         route_permit, permits = await self._readable(context, route, resources)
-        return _expected(route_permit), permits
+        return expected(route_permit), permits
 
     async def listed(self, context: RequestContext, kind: str, resources: Sequence[Resource]) -> list[Permit]:
         """Return what `readable` returns, for all resources of the type `kind` that there are; logged as one list."""
@@ -177,7 +132,7 @@ class PolicyEnforcementPoint:
         it.
         """
         route_permit, permits = await self._listed(context, route, kind, resources)
-        return _expected(route_permit), permits
+        return expected(route_permit), permits
 
     async def stopped(
         self, context: RequestContext, route: Route, permit: RoutePermit | None, limited: Limited
@@ -201,12 +156,12 @@ class PolicyEnforcementPoint:
         first: Answer | None = None
         fault: PolicyUnavailable | None = None
         try:
-            for asked in _batches(questions):
+            for asked in batches_of(questions):
                 answers = await self._pdp.ask_many(asked)
                 if first is None:
                     first = answers[0]
                     decision_id = first.decision_id or decision_id
-                found += _permitted(asked, answers, repeat(decision_id), tally)
+                found += permitted(asked, answers, repeat(decision_id), tally)
         except PolicyUnavailable as failure:
             fault = failure
         milliseconds, missing = _since(began), None if fault is None else fault.reason
@@ -220,18 +175,18 @@ class PolicyEnforcementPoint:
             await self._write(context, lines, counted_of(questions[0], first or missing or "") if ended else None)
         if fault is not None:
             raise fault
-        return (None if first is None else _route_permit(first, decision_id)), found
+        return (None if first is None else route_permit_of(first, decision_id)), found
 
     async def _readable(
         self, context: RequestContext, route: Route | None, resources: Sequence[Resource]
     ) -> tuple[RoutePermit | None, list[Permit]]:
         route_permit: RoutePermit | None = None
         found: list[Permit] = []
-        for asked in _batches(_reads(context.principal, resources, route)):
+        for asked in batches_of(_reads(context.principal, resources, route)):
             answers, ids = await self._ask_together(context, asked)
             # The first question alone is about the route: a refusal of it ends the list.
-            route_permit = _route_permit(answers[0], ids[0]) or route_permit
-            found += _permitted(asked, answers, ids, ListTally())
+            route_permit = route_permit_of(answers[0], ids[0]) or route_permit
+            found += permitted(asked, answers, ids, ListTally())
         return route_permit, found
 
     async def _ask_together(
@@ -268,7 +223,7 @@ class PolicyEnforcementPoint:
         route_permit, decision, decision_id = await self._decide(context, question, made)
         if decision is None:
             raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a resource")
-        return route_permit, Permit(MINT, question.principal, action, resource, decision, decision_id)
+        return route_permit, permit_of(question.principal, action, resource, decision, decision_id)
 
     async def _decide(
         self, context: RequestContext, question: Question, made: Sequence[str] = ()
@@ -288,11 +243,11 @@ class PolicyEnforcementPoint:
         decision_id = answer.decision_id or _new_id()
         lines = lines_of(context.request_id, decision_id, question, answer, _since(began), made)
         await self._write(context, lines, counted_of(question, answer))
-        permit = _route_permit(answer, decision_id)
+        permit = route_permit_of(answer, decision_id)
         if answer.resource is not None and answer.resource.verdict is not Verdict.PERMIT:
             raise AccessDenied(answer.resource, decision_id, of_route=False, route_permit=permit)
         if answer.resource is not None and question.resource is not None and question.resource.type != _SHIELDED:
-            _check_unshielded(answer.resource)
+            check_unshielded(answer.resource)
         return permit, answer.resource, decision_id
 
     async def _write(self, context: RequestContext, lines: Iterable[str], counted: Counted | None = None) -> None:
@@ -304,55 +259,10 @@ class PolicyEnforcementPoint:
             raise
 
 
-def _batches(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
-    """Yield the questions in their order, as many together as one request to OPA takes."""
-    for start in range(0, len(questions), MOST_TOGETHER):
-        yield questions[start : start + MOST_TOGETHER]
-
-
 def _reads(caller: Principal | Anonymous, resources: Sequence[Resource], route: Route | None) -> list[Question]:
     """Return a question about each resource, behind one about the route where that is asked about."""
     questions = [Question(caller, None, Action.READ, resource) for resource in resources]
     return questions if route is None else [Question(caller, route), *questions]
-
-
-def _permitted(
-    questions: Sequence[Question], answers: Sequence[Answer], ids: Iterable[str], tally: ListTally
-) -> list[Permit]:
-    """Return a permit for each resource that may be read; every decision about one is counted in `tally`."""
-    found = []
-    for (question, answer), decision_id in zip(zip(questions, answers, strict=True), ids, strict=False):
-        resource, decision = question.resource, answer.resource
-        if resource is None or decision is None:
-            continue
-        tally.add(decision)
-        if decision.verdict is Verdict.PERMIT:
-            found.append(Permit(MINT, question.principal, Action.READ, resource, decision, decision_id))
-    return found
-
-
-def _route_permit(answer: Answer, decision_id: str) -> RoutePermit | None:
-    """Return the permit of the route that the answer is about, or None if it is about none; raises AccessDenied."""
-    route = answer.route
-    if route is None:
-        return None
-    if answer.refuses_route:
-        raise AccessDenied(route, decision_id, of_route=True)
-    limit = next((duty.index for duty in route.obligations if isinstance(duty, UseLimit)), None)
-    return RoutePermit(MINT, limit, decision_id, answer.revision, shields_of(route))
-
-
-def _expected(permit: RoutePermit | None) -> RoutePermit:
-    """Return the permit of a route that was asked about."""
-    if permit is None:
-        raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a route")
-    return permit
-
-
-def _check_unshielded(decision: Decision) -> None:
-    """Raise PolicyUnavailable for shields with a permit that nothing would discharge them of."""
-    if shields_of(decision):
-        raise PolicyUnavailable(Failure.MALFORMED, "shields are required for something that is no model")
 
 
 def _new_id() -> str:

@@ -9,7 +9,8 @@ from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, 
 from server.authz.contract.record_filter import RecordFilter
 
 MINT: Final = object()
-"""Makes a permit. Only the enforcement point imports it, which a test of the import graph checks."""
+"""Makes a permit. Only `server.authz.granting` imports it, and only the enforcement point imports that; a test of the
+import graph checks both."""
 
 
 @final

@@ -11,8 +11,9 @@ from policy import vocabulary
 from policy.vocabulary import Action, Anonymous, Principal, Resource
 from server.authz.contract.errors import PolicyUnavailable
 from server.authz.decision_log.shield_record import ShieldVerdict
-from server.authz.pep import Listing, RequestContext
+from server.authz.listing import Listing
 from server.authz.permit import AccessDenied, Permit, RouteDenied, RoutePermit
+from server.authz.request_context import RequestContext
 from server.quota.admission import Limited, RequestCharge
 from server.quota.storage_limit import StorageLimit
 

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from policy import vocabulary
 from policy.vocabulary import Anonymous, Principal
 from server.authn import AuthenticationFailed, Authenticator
-from server.authz.pep import RequestContext
 from server.authz.request_authorization import EnforcementPoint, Gate
+from server.authz.request_context import RequestContext
 from server.fairness.caller import CURRENT
 from server.fairness.places import leave_place
 from server.fairness.shares import NoRoom

@@ -12,8 +12,8 @@ from starlette.types import Message
 
 from policy.vocabulary import Anonymous, Principal, Route
 from server.authz.contract.errors import PolicyUnavailable
-from server.authz.pep import RequestContext
 from server.authz.request_authorization import EnforcementPoint, Gate
+from server.authz.request_context import RequestContext
 from server.fairness.caller import Caller
 from server.fairness.shares import NoRoom
 from server.fairness.shown_callers import ShownCallers

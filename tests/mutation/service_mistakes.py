@@ -31,7 +31,7 @@ SERVICE_MISTAKES = (
     ),
     Mistake(
         "every 200th entry of a list is lost",
-        "server/authz/pep.py",
+        "server/authz/listing.py",
         "yield questions[start : start + MOST_TOGETHER]",
         "yield questions[start : start + MOST_TOGETHER - 1]",
     ),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from policy.vocabulary import Principal, Route
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.pep import PolicyEnforcementPoint
 from server.authz.request_authorization import Gate
+from server.authz.request_context import RequestContext
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Draft, Record
 from server.storage.records.table import RecordTable

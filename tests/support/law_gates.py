@@ -16,8 +16,9 @@ from policy.vocabulary import Anonymous, Principal, Route
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.pep import PolicyEnforcementPoint
 from server.authz.request_authorization import Gate
+from server.authz.request_context import RequestContext
 from tests.support.databases import Make, empty_postgres, empty_sqlite
 from tests.support.opa_engine import LiveOpa
 from tests.support.record_lists import List

@@ -18,9 +18,10 @@ from policy.source.document import parse_document
 from policy.vocabulary import Action, Resource, Route
 from server.authn import Authenticator
 from server.authz.decision_log.shield_record import ShieldVerdict
-from server.authz.pep import Listing, RequestContext
+from server.authz.listing import Listing
 from server.authz.permit import Permit, RoutePermit
 from server.authz.readiness import AuthenticationMode, Readiness
+from server.authz.request_context import RequestContext
 from server.config import Config, read_config
 from server.quota.admission import Limited
 from server.wiring import application, decisions

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from policy.vocabulary import Action, Decision, Resource, Route, Verdict
 from server.authz.decision_log.shield_record import ShieldVerdict
-from server.authz.pep import RequestContext
 from server.authz.permit import MINT, Permit, RoutePermit
+from server.authz.request_context import RequestContext
 from server.quota.admission import Limited
 
 ROUTE_PERMIT = RoutePermit(MINT, None, "unsafe", "unsafe")

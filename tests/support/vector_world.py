@@ -33,8 +33,9 @@ from server.authn.stamps import Stamps
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.pep import PolicyEnforcementPoint
 from server.authz.request_authorization import EnforcementPoint, Gate
+from server.authz.request_context import RequestContext
 from server.config.local_models import WordLlamaSettings
 from server.extraction.extractor import Extractor
 from server.http.deferred import DeferredRequests

@@ -10,9 +10,9 @@ import pytest
 
 from policy.vocabulary import Action, Anonymous, Origin, Principal, Resource, Route
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
 from server.authz.readiness import AuthenticationMode
+from server.authz.request_context import RequestContext
 from tests.support.opa_server import World, world, write_bundle
 
 ISSUER = "https://issuer.example"

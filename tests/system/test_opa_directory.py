@@ -12,7 +12,7 @@ import pytest
 
 from policy.vocabulary import Action, Principal, Resource
 from server.authz.opa.runtime_directory import MAX_SOCKET_PATH, RuntimeDirectory, UnsafeDirectory
-from server.authz.pep import RequestContext
+from server.authz.request_context import RequestContext
 from tests.support.opa_server import world, write_bundle
 
 

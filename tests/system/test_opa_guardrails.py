@@ -9,8 +9,8 @@ import pytest
 
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.contract.errors import PolicyUnavailable
-from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
+from server.authz.request_context import RequestContext
 from tests.support.opa_server import world
 from translators.commands.loading import load
 

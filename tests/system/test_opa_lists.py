@@ -13,7 +13,7 @@ import pytest
 
 from policy.vocabulary import Action, Anonymous, Principal
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.pep import RequestContext
+from server.authz.request_context import RequestContext
 from server.storage.database.dialect import SQLITE
 from server.storage.records.sql_filter import compile_filter
 from tests.support.opa_engine import compile_config

@@ -21,9 +21,9 @@ import uvloop
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
-from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied
 from server.authz.readiness import AuthenticationMode
+from server.authz.request_context import RequestContext
 from tests.support.opa_server import World, world, write_bundle
 
 CALLER = RequestContext("req_1", Principal("alice"))

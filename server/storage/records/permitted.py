@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from policy.vocabulary import Action
-from server.authz.pep import Listing
+from server.authz.listing import Listing
 from server.authz.request_authorization import Gate
 from server.fairness.outgoing import hold
 from server.storage.records.kind import RecordKind

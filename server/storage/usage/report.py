@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy.vocabulary import Action, Origin, Principal, Resource
-from server.authz.pep import Listing
+from server.authz.listing import Listing
 from server.authz.request_authorization import Gate
 from server.storage.database.database import Database, Row, Value
 from server.storage.records.list_steps import MOST_ASKED, ListTooLong

@@ -22,8 +22,8 @@ from server.api.models.model import Model
 from server.api.models.registered import RegisteredModels
 from server.api.models.reserved import ReservedNames
 from server.authn.stamps import Stamps
-from server.authz.pep import RequestContext
 from server.authz.request_authorization import Gate
+from server.authz.request_context import RequestContext
 from server.http.errors import ApiError
 from server.http.open_streams import OpenStreams
 from server.inference.provider import ChatRequest, Fault, Kind, Provider, ProviderFailed, Task

@@ -15,8 +15,9 @@ from server.authz.contract.record_filter import read_filter
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa.transport import UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.pep import PolicyEnforcementPoint
 from server.authz.permit import ListPermit
+from server.authz.request_context import RequestContext
 from tests.support.broken_opa import ALICE, answer, answering, reply, scripted, transport_to
 
 FILES = ListQuestion(ALICE, Action.READ, "sql_record::openai_files")

@@ -7,6 +7,7 @@ import asyncio
 import copy
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.decision_log.log import DecisionLog
 from server.authz.opa.transport import UnixAddress
 from server.authz.pdp import PolicyDecisionPoint
-from server.authz.pep import PolicyEnforcementPoint, RequestContext
+from server.authz.pep import PolicyEnforcementPoint
 from server.authz.permit import MINT, Permit
+from server.authz.request_context import RequestContext
 from tests.support.broken_opa import (
     ALICE,
     CREATE,
@@ -61,14 +63,28 @@ def test_a_permit_is_not_changed_into_another_one() -> None:
     assert copy.copy(permit) == permit
 
 
+def importers(of: Callable[[ast.AST], bool]) -> set[str]:
+    return {
+        path.relative_to(SERVER).as_posix()
+        for path in SERVER.rglob("*.py")
+        if any(of(node) for node in ast.walk(ast.parse(path.read_text())))
+    }
+
+
 def test_the_mint_is_known_to_the_enforcement_point_alone() -> None:
-    users = set()
-    for path in SERVER.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
-            if "MINT" in names or (isinstance(node, ast.Attribute) and node.attr == "MINT"):
-                users.add(path.relative_to(SERVER).as_posix())
-    assert users == {"authz/pep.py"}
+    def of_mint(node: ast.AST) -> bool:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
+        return "MINT" in names or (isinstance(node, ast.Attribute) and node.attr == "MINT")
+
+    def of_granting(node: ast.AST) -> bool:
+        if isinstance(node, ast.Import):
+            return any(alias.name.endswith("authz.granting") for alias in node.names)
+        if not isinstance(node, ast.ImportFrom):
+            return False
+        return (node.module or "").endswith("granting") or any(alias.name == "granting" for alias in node.names)
+
+    assert importers(of_mint) == {"authz/granting.py"}
+    assert importers(of_granting) == {"authz/pep.py", "authz/listing.py"}
 
 
 def test_a_permitted_create_says_whose_the_record_will_be(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from server.authz.contract.record_filter import (
     RecordFilter,
     Undecided,
 )
-from server.authz.pep import Listing
+from server.authz.listing import Listing
 from server.authz.permit import MINT, ListPermit, Permit
 from server.quota.storage_limit import StorageLimit
 from server.storage.database.database import AlreadyThere, Database

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from policy.vocabulary import Action, Resource, Route
-from server.authz.pep import RequestContext
 from server.authz.permit import AccessDenied, Permit
 from server.authz.request_authorization import Gate
+from server.authz.request_context import RequestContext
 from server.storage.database.database import AlreadyThere
 from server.storage.records import permitted
 from server.storage.records.guarded import Creation, GuardedStore, NotFound
