@@ -13,8 +13,6 @@ from server.config.llama_guard import VERSIONS
 LLAMA_GUARD: Final = "inline::llama-guard"
 BEDROCK: Final = "remote::bedrock"
 KEYWORD: Final = "inline::keyword"
-SHIELD_TYPES: Final = (KEYWORD, LLAMA_GUARD, BEDROCK)
-"""The types of providers of shields."""
 
 TRANSPORTS: Final = ("chat", "completions")
 

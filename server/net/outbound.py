@@ -130,11 +130,6 @@ def parsed(text: str) -> URL:
     return url
 
 
-def origin_of(url: URL) -> str:
-    """Return what may be shown and logged of an address: scheme, host and port."""
-    return str(url.origin())
-
-
 def _endpoint(url: URL) -> Endpoint:
     return (url.host or "").lower(), url.port or USUAL_PORTS[url.scheme]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from server.fairness.caller import Caller
 from server.inference.breaker import Breaker
 from server.inference.provider import Kind, ProviderFailed
-from server.inference.providers.refusals import broken, provider_refusal
+from server.inference.providers.refusals import broken
+from tests.support.provider_refusals import provider_refusal
 
 ALICE, BOB, CAROL = ("principal", "i", "alice"), ("principal", "i", "bob"), ("principal", "i", "carol")
 UNREACHED = broken("p", "could not be reached", spent=False, kind=Kind.UNREACHABLE)

@@ -35,7 +35,6 @@ class SearchBody:
     """A search: `filters` as the body has them, and `ranking` the options of a ranking by the names of its members."""
 
     queries: list[str]
-    is_list: bool
     filters: dict[str, Any] | None
     limit: int
     mode: str
@@ -60,7 +59,6 @@ def read_search(document: Document) -> Json:
         raise wrong("search_mode", f"must be one of {', '.join(_MODES)}")
     return {
         "queries": _queries(body),
-        "is_list": type(body["query"]) is list,
         "filters": filters,
         "limit": limit_of(body.get("max_num_results")),
         "mode": mode,

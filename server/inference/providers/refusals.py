@@ -73,11 +73,6 @@ class ProviderError:
         return self.param == member or member in self.message
 
 
-def provider_refusal(provider_id: str, status: int, headers: Mapping[str, str], body: bytes) -> ProviderFailed:
-    """Return the failure for an answer with a status that is none of success."""
-    return refusal_of(provider_id, status, headers, told_by(body))
-
-
 def refusal_of(provider_id: str, status: int, headers: Mapping[str, str], told: ProviderError) -> ProviderFailed:
     """Return the failure for a refusal with this status."""
     wait = seconds_to_wait(headers, told.error)

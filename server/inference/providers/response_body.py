@@ -45,11 +45,6 @@ class ResponseBody:
         self._has_more = False
 
     @property
-    def is_packed(self) -> bool:
-        """True if the body has another length than its head says."""
-        return self._packer is not None
-
-    @property
     def length(self) -> int | None:
         """The bytes of the whole body, as far as its head says so."""
         return self._length

@@ -294,7 +294,3 @@ class LanceIndex:
             self._full = self._full or str(fault) == FULL
             raise
         self._full = False
-
-
-async def _without_twins(marks: Sequence[bytes], table: _Table) -> list[bytes]:
-    return await lance_queries.without_twins(table.rows, marks)

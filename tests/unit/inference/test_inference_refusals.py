@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server.inference.provider import Fault
-from server.inference.providers.refusals import provider_refusal
+from tests.support.provider_refusals import provider_refusal
 
 
 def refused(status: int, error: dict[str, Any] | None = None, **headers: str) -> tuple[Fault, str | None, str | None]:

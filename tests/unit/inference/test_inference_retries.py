@@ -9,8 +9,9 @@ import pytest
 
 from server.inference.provider import Kind, ProviderFailed
 from server.inference.providers import retries
-from server.inference.providers.refusals import broken, provider_refusal
+from server.inference.providers.refusals import broken
 from server.inference.providers.retries import retried
+from tests.support.provider_refusals import provider_refusal
 
 UNSENT = broken("p", "could not be reached", spent=False, kind=Kind.UNREACHABLE)
 SENT = broken("p", "could not be reached", kind=Kind.UNREACHABLE)
