@@ -38,7 +38,7 @@ _QUIET: Final = 200
 class Measured:
     """Lines for each second, and for each second of processor time; MB by which the server's memory has grown.
 
-    The seconds of each chat before and meanwhile are sorted.
+    The seconds of each chat before and during it are sorted.
     """
 
     rate: float

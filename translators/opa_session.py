@@ -41,7 +41,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _end_with_parent() -> None:
-    """On Linux, make the kernel end OPA when its parent is killed."""
+    """Have the kernel end OPA when its parent is killed, on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -39,7 +39,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a scenario makes its requests of: tokens, the number of the run, and what was prepared."""
+    """The parts of a scenario's requests: tokens, the number of the run, and what was prepared."""
 
     issuer: Issuer
     run: int

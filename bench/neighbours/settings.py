@@ -60,7 +60,7 @@ _SHIELDS: Final = (
 
 
 class Setting(Enum):
-    """What is special about a configuration; the modest caller is served alike under each."""
+    """A kind of configuration; the modest caller is served alike under each."""
 
     USUAL = "the default policy"
     TEAMS = "records belong to teams"

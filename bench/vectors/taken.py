@@ -42,7 +42,7 @@ _MB: Final = 1_000_000
 class Taken:
     """`size` and `memory` are in megabytes, `seconds` by the clock, `cpu` the server's own processor seconds.
 
-    `alone` and `beside` are the milliseconds that another caller's request took before and meanwhile, 99 of 100 times.
+    `alone` and `beside` are the milliseconds that another caller's request took before and during it, 99 of 100 times.
     """
 
     size: float

@@ -52,7 +52,7 @@ class Observer(Protocol):
         ...
 
     def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
-        """So many decisions were made."""
+        """Count so many decisions."""
         ...
 
     def unavailable(self, failure: Failure) -> None:

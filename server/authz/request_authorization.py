@@ -45,7 +45,7 @@ class EnforcementPoint(Protocol):
         resource: Resource,
         made: Sequence[str] = (),
     ) -> tuple[RoutePermit, Permit]:
-        """Both in one question; raises AccessDenied."""
+        """Return permits for both, asked in one question; raises AccessDenied."""
         ...
 
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:

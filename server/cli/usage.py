@@ -25,7 +25,7 @@ _NOBODY: Final = "-"
 
 
 class By(StrEnum):
-    """What sums can be grouped by."""
+    """The ways to group sums."""
 
     PRINCIPAL = "principal"
     TEAM = "team"

@@ -67,7 +67,7 @@ class QualifiedModel(StrictModel):
 
 
 class VectorStoreSettings(StrictModel):
-    """What a store is made with that names no embedding model, or no provider of its index."""
+    """Defaults of a store that names no embedding model, or no provider of its index."""
 
     default_provider_id: Text | None = None
     default_embedding_model: QualifiedModel | None = None

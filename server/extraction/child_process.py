@@ -87,7 +87,7 @@ class ChildProcess:
             raise Gone("it ended", await asyncio.to_thread(self._process.wait)) from None
 
     async def end(self) -> None:
-        """Kill it with all that it may have started, and return when it is gone."""
+        """Kill the process with all that it may have started, and return when it is gone."""
         for way in self._ways:
             way.transport.abort()
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -51,7 +51,7 @@ class BadFrame(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the child is to do with the file that follows. `parent` is the process that it belongs to.
+    """An order to the child about the file that follows. `parent` is the process that it belongs to.
 
     `charset` is Python's name of the charset that a text is said to be in.
     """

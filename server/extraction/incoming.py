@@ -14,7 +14,7 @@ from server.extraction.pieces import Code, Unreadable
 
 @dataclass(slots=True)
 class Notes:
-    """What is known of a file besides its text. With `rows`, its lines should be kept whole."""
+    """Facts about a file besides its text. With `rows`, its lines should be kept whole."""
 
     rows: bool = False
     pages: int = 0

@@ -46,7 +46,7 @@ class CorsPolicy:
 
     @classmethod
     def localhost(cls) -> Self:
-        """Pages from this machine, at any port, with the headers that OpenAI's client reads."""
+        """Return the rules for pages from this machine, at any port, with the headers that OpenAI's client reads."""
         return cls(
             allow_origins=(),
             allow_origin_regex=r"https?://localhost(:[0-9]{1,5})?",
@@ -153,7 +153,7 @@ class CorsHeaders:
 
 
 class Preflights:
-    """Answers preflights, so that they need no token and are no question to anybody."""
+    """Answers preflights, so that they need no token and raise no question about authorization."""
 
     def __init__(self, app: ASGIApp, cors: Cors) -> None:
         self.app = app

@@ -89,8 +89,8 @@ def internal(request_id: str) -> ApiError:
 
 
 def provider_error(failure: ProviderFailed) -> ApiError:
-    """400 for what the caller can mend, 429 for what it can wait for, 503 for a provider that is not asked for a
-    while, and 502 for the rest.
+    """Return 400 for what the caller can mend, 429 for what it can wait for, 503 for a provider that is not asked for
+    a while, and 502 for the rest.
     """
     match failure.fault:
         case Fault.REQUEST:

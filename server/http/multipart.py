@@ -94,7 +94,7 @@ class FormReader:
         return events
 
     def finish(self) -> None:
-        """To be called when the body is over: so must the form be."""
+        """End the form with the body; to be called when the body is over."""
         if not self._complete:
             raise _malformed("it ends in the middle")
 

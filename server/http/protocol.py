@@ -245,7 +245,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.data_received(b"\r\n".join([start, *lines, b"", rest]))
 
     def _stop_parsing(self, reason: ProtocolError, complaint: str) -> NoReturn:
-        """To be called by what the parser calls: `data_received` then refuses."""
+        """Have `data_received` refuse the request; only what the parser calls may call this."""
         self._complaint = reason, complaint
         raise ValueError
 
@@ -259,7 +259,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_deadline.set(HEAD_SECONDS, self.transport.abort)
 
     def _await_sense(self, more: int) -> None:
-        """Bound the bytes that belong to nothing."""
+        """Bound the bytes that belong to no request."""
         self._framing += more
         if self._framing > MAX_FRAMING:
             sentence = f"more than {MAX_FRAMING} bytes have come between two of the request"

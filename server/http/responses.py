@@ -18,7 +18,7 @@ AT_A_TIME_SECONDS: Final = 0.005
 
 
 def json_response(shown: dict[str, Any]) -> JsonInPieces:
-    """`shown` as JSON."""
+    """Return an answer with `shown` as JSON."""
     return JsonInPieces([_json(shown)])
 
 

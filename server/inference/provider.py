@@ -93,7 +93,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an answer has to be: `count` is the number of its embeddings, or of its choices.
+    """Requirements of an answer: `count` is the number of its embeddings, or of its choices.
 
     Embeddings have `dimensions` numbers, where the caller gave one, and are in base64 if `base64`. `full` is the number
     that the model's own embeddings have, where the configuration says so.

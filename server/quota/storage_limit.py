@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What an owner keeps: a number of records, and the bytes of their bodies and files."""
+    """The amount that an owner keeps: a number of records, and the bytes of their bodies and files."""
 
     records: int = 0
     bytes: int = 0

@@ -52,7 +52,7 @@ def joined(one: Verdict | None, other: Verdict) -> Verdict:
 
 
 class Results:
-    """What the shield called `name` finds on the input and on the output of one request, for its caller."""
+    """The findings of the shield called `name` on the input and on the output of one request, for its caller."""
 
     def __init__(self, name: str) -> None:
         self._name = name

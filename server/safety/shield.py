@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a shield says of the texts that it was given.
+    """The verdict of a shield on the texts that it was given.
 
     `masked` has the texts in their order as they may go on, where the shield has changed some and flags none; else it
     is None. `score` is the probability that the texts are harmful, where the shield knows one.

@@ -130,7 +130,7 @@ class WriteQueue:
             raise
 
     def put(self, begun: Turn, write: Write, size: int) -> asyncio.Future[None]:
-        """For a `QueuePlace`."""
+        """Queue the write of a `QueuePlace`."""
         done = asyncio.get_running_loop().create_future()
         self._count += 1
         caller, size = CURRENT.get(), max(size, self._least)

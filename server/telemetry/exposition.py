@@ -38,11 +38,11 @@ class Rendered(Protocol):
     """Metrics in both text formats; rendering takes milliseconds, so it is done in a thread."""
 
     def text(self) -> bytes:
-        """Prometheus' text format 0.0.4."""
+        """Return the metrics in Prometheus' text format 0.0.4."""
         ...
 
     def openmetrics(self) -> bytes:
-        """OpenMetrics 1.0.0."""
+        """Return the metrics in OpenMetrics 1.0.0."""
         ...
 
 
@@ -54,11 +54,11 @@ class Together:
         MultiProcessCollector(self._registry, str(directory))  # type: ignore[no-untyped-call]  # it has no types
 
     def text(self) -> bytes:
-        """Prometheus' text format 0.0.4."""
+        """Return the metrics in Prometheus' text format 0.0.4."""
         return generate_latest(self._registry)
 
     def openmetrics(self) -> bytes:
-        """OpenMetrics 1.0.0."""
+        """Return the metrics in OpenMetrics 1.0.0."""
         text: bytes = generate_openmetrics(self._registry)  # type: ignore[no-untyped-call]  # it has no types
         return text
 

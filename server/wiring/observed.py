@@ -272,7 +272,7 @@ class ObservedDecisions:
         self._observer.answered(seconds)
 
     def decided(self, kind: QuestionKind, effect: Outcome, count: int = 1) -> None:
-        """So many decisions were made."""
+        """Count so many decisions."""
         self._observer.decided(kind, effect, count)
         if effect is not Outcome.UNAVAILABLE:
             self._policy.worked()

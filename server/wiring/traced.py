@@ -59,7 +59,7 @@ class TracedDecisionPoint(PolicyDecisionPoint):
 
 
 def _effect(*decisions: Decision | None) -> Outcome:
-    """Permit, if every part that was asked about is permitted."""
+    """Return `permit` if every part that was asked about is permitted."""
     effects = {outcome_of(decision.verdict) for decision in decisions if decision is not None}
     return Outcome.DENY if Outcome.DENY in effects else Outcome.PERMIT
 

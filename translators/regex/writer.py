@@ -115,7 +115,7 @@ def _repeat(body: _Piece, least: int, most: int | None, position: int | None) ->
 
 
 def _parts(least: int, most: int | None, chunk: int) -> list[tuple[int, int | None]]:
-    """Bounds, none above `chunk`, of repetitions that one after the other come to `least` to `most`."""
+    """Return the bounds, none above `chunk`, of repetitions that one after the other come to `least` to `most`."""
     if least <= chunk and (most is None or most <= chunk):
         return [(least, most)]
     needed: list[tuple[int, int | None]] = [(size, size) for size in _chunks(least, chunk)]

@@ -47,7 +47,7 @@ class CompletionsBody(ModelBody):
 
 @dataclass(frozen=True, slots=True)
 class _Prompts:
-    """What a body asks for: `made` is the number of completions, of which not all may be returned."""
+    """The prompts of a body: `made` is the number of completions, of which not all may be returned."""
 
     inputs: Inputs
     made: int

@@ -107,7 +107,7 @@ class Prompts:
         return Version(identity, number, wording, is_default=True)
 
     async def version(self, record: Record, number: int) -> Version:
-        """That version of a prompt; raises NoSuchVersion."""
+        """Return that version of a prompt; raises NoSuchVersion."""
         if number == record.body["default"]:
             return default_version(record)
         part = await self._versions.get(record, number)

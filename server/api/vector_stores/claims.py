@@ -66,8 +66,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a request does to a document: how many chunks come and how many go, with the bytes that they take, and which
-    ones are to be removed. `attributes` are those of the document then, None for those that the claim has given it.
+    """The change of a document by a request: how many chunks come and how many go, with the bytes that they take, and
+    which ones are to be removed. `attributes` are those of the document then, None for those that the claim gave it.
     """
 
     chunks: int

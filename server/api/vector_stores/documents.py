@@ -49,7 +49,7 @@ class Documents:
         index_of: IndexOf,
         lasting: LastingWork,
     ) -> None:
-        """What has begun to come into an index is `lasting` work: it has to be counted."""
+        """Count what has begun to come into an index as `lasting` work."""
         self._stores = stores
         self._queue = queue
         self._embedder = embedder

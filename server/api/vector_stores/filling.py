@@ -59,7 +59,7 @@ class Extracting(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What has come into a part: the number of its chunks, and the bytes that they take."""
+    """The contents of a part that was filled: the number of its chunks, and the bytes that they take."""
 
     chunks: int
     bytes: int

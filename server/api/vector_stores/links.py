@@ -27,7 +27,7 @@ _PART_BITS: Final = 63
 
 
 class Status(StrEnum):
-    """How far the ingestion of a link is; the facet of its record."""
+    """The state of the ingestion of a link; the facet of its record."""
 
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
@@ -36,7 +36,9 @@ class Status(StrEnum):
 
 
 class Strategy(StrEnum):
-    """Who chose the sizes of chunks: the server, or the one who attached the file. `other` for texts in chunks."""
+    """The side that chose the sizes of chunks: the server, or the caller who attached the file; `other` for texts in
+    chunks.
+    """
 
     AUTO = "auto"
     STATIC = "static"

@@ -18,7 +18,7 @@ from server.storage.records.guarded import NotFound
 
 @dataclass(frozen=True, slots=True)
 class StoreDefaults:
-    """What a store is made with where its maker leaves it out: the name of an embedding model, None where the server
+    """Defaults of a store for what its maker leaves out: the name of an embedding model, None where the server
     can't tell one, and the provider of its index, None where there is none. A store keeps its provider, whatever the
     configuration says later.
     """

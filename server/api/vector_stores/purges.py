@@ -49,7 +49,7 @@ Ordinals: TypeAlias = Mapping[int, Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """Whether bytes of a store are still to be purged, and when that was last done; None if never."""
+    """The purges of a store: whether bytes are still to be purged, and when that was last done; None if never."""
 
     pending: bool = False
     last_purged_at: int | None = None

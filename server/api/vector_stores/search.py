@@ -41,7 +41,7 @@ IndexOf: TypeAlias = Callable[[Record], VectorIndex]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked for: at most `limit` chunks for all `queries` together, of files that meet the filter."""
+    """A search: at most `limit` chunks for all `queries` together, of files that meet the filter."""
 
     queries: tuple[str, ...]
     limit: int = 10

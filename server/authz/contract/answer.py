@@ -156,7 +156,7 @@ def _parts(question: Question) -> set[str]:
 
 
 def read_reply(body: bytes) -> OpaReply:
-    """OPA's envelope: a `result`, and a `decision_id` if its own decision log is on; raises Malformed."""
+    """Return OPA's envelope: a `result`, and a `decision_id` if its own decision log is on; raises Malformed."""
     try:
         document = _DECODER.decode(body)
     except InvalidJson:

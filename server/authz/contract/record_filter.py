@@ -159,7 +159,7 @@ def _clause(written: Any, question: ListQuestion) -> Clause:
 
 
 def _check_order(clauses: tuple[Clause, ...], question: ListQuestion) -> None:
-    """Guardrails come first; then one clause of no rule, or the clauses of the rules in their order."""
+    """Check that guardrails come first, then one clause of no rule or the clauses of the rules in their order."""
     rules = [clause.rule for clause in clauses]
     if _GUARDRAIL in clauses[:1]:
         del rules[0]

@@ -89,7 +89,7 @@ def lines_of_reads(
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What decisions have in common that are counted together.
+    """Decisions that are counted together, by what they have in common.
 
     `asked` is the route, or the action and the type; `caller` the id and the issuer of a principal.
 

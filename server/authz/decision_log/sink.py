@@ -218,7 +218,7 @@ class Stream:
         """Nothing: what becomes of a stream is its reader's affair."""
 
     def free_bytes(self) -> int | None:
-        """None: a stream has no disk."""
+        """Return None: a stream has no disk."""
 
     def close(self) -> None:
         """Nothing: it isn't ours."""

@@ -95,7 +95,7 @@ class OpaTransport:
         return await self._ask(await self._acquire(expires), request, expires)
 
     def beside(self, *, connections: int, deadline: float | None = None) -> OpaTransport:
-        """Another pool of connections to the same OPA, which closes with this one; nothing in it waits for this one."""
+        """Return another pool of connections to the same OPA, which closes with this one and never waits for it."""
         deadline = self._deadline if deadline is None else deadline
         other = OpaTransport(self._address, deadline=deadline, connections=connections)
         self._beside.append(other)
@@ -199,7 +199,7 @@ class OpaTransport:
 
 
 def _head(address: UnixAddress | TcpAddress, entrypoint: Entrypoint) -> bytes:
-    """Everything before the body, with a place for its length and one for further header lines."""
+    """Return everything before the body, with a place for its length and one for further header lines."""
     host, authorization = "opa", ""
     if isinstance(address, TcpAddress):
         host = f"{address.authority_host}:{address.port}"

@@ -61,7 +61,7 @@ def texts(file: Incoming, notes: Notes) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What holds inside of braces. After a character in Unicode come `spare` ones for readers that don't know it."""
+    """The state inside of braces. After a character in Unicode come `spare` ones for readers that don't know it."""
 
     passed: bool = False
     hidden: bool = False

@@ -36,7 +36,7 @@ class ListTooLong(Exception):
 
 
 class ListSteps:
-    """How far one list has come: `window` is the number of records that its next statement looks at."""
+    """The progress of one list: `window` is the number of records that its next statement looks at."""
 
     def __init__(self, permitted: SqlFilter, page: Page) -> None:
         values = sum(share.count for share in permitted.shares) if page.parent is None else 0

@@ -69,7 +69,7 @@ class Spent:
 
 
 class Key(NamedTuple):
-    """What the requests of one account are told apart by; `day` counts from 1970, in UTC."""
+    """The key by which the requests of one account are told apart; `day` counts from 1970, in UTC."""
 
     day: int
     model: str

@@ -47,7 +47,7 @@ class CantLoad(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the child is to load, and how.
+    """An order to the child: the model to load, and how to serve it.
 
     `context` is the number of tokens of one request, of which `parallel` are answered at the same time by `threads`.
     It listens on `socket`, for requests with `key`, and calls the model `alias`. With `shares_cache`, what one request

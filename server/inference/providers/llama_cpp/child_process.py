@@ -108,7 +108,7 @@ class Child:
         return ChildFailed(f"lost the process of its model ({_told(await self._process.wait())})")
 
     async def end(self) -> None:
-        """Kill it, which loses nothing, and return when it is gone."""
+        """Kill the process, which loses nothing, and return when it is gone."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
