@@ -9,11 +9,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticUseDefault
 
 from server.config.base import StrictModel
+from server.config.sizes import size
 from server.config.types import Anything, Secret, Text, refusal
 from server.net.outbound import Unreachable, parsed
 
 LONGEST_ID: Final = 256
 """Bytes of the id of a tool group in UTF-8."""
+
+LEAST_MEMORY: Final = 64 * 1024 * 1024
+"""Bytes of memory that a program of tools needs at least to start, in most languages."""
+
+MOST_MEMORY: Final = 1024**4
+"""Bytes of memory that the configuration may let a program of tools have."""
 
 _MOST_WORDS: Final = 64
 _VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
@@ -67,10 +74,14 @@ def _environment(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
 
 
 class McpCommand(StrictModel):
-    """A program that speaks the Model Context Protocol on its standard streams, and what its environment has."""
+    """A program that speaks the Model Context Protocol on its standard streams, and what its environment has.
+
+    Each of its processes has at most `max_memory` bytes.
+    """
 
     command: Annotated[tuple[Text, ...], AfterValidator(_command)]
     environment: Annotated[dict[str, Secret], AfterValidator(_environment)] = Field(default_factory=dict)
+    max_memory: Annotated[int, size(LEAST_MEMORY, MOST_MEMORY, "from 64MiB to 1024GiB")] = 1024**3
 
 
 class ToolGroupConfig(StrictModel):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from server.fairness.shares import Share
+from server.mcp import launcher
 from server.mcp.faults import McpFailed
 
 PROGRAMS: Final = Share("programs of tools", 32, 4, waiting=256, waiting_each=16, seconds=10.0)
@@ -23,28 +24,27 @@ PROGRAMS: Final = Share("programs of tools", 32, 4, waiting=256, waiting_each=16
 GRACE_SECONDS: Final = 1.0
 """Seconds that a program has to end by itself once its input has ended; then it is killed."""
 
+MOST_MEMORY: Final = 1024 * 1024 * 1024
+"""Bytes of memory that each process of a program may write to, unless the configuration says otherwise."""
+
 _SCHEME: Final = "stdio:"
+_LAUNCHER: Final = launcher.__file__
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _BLOCK: Final = 64 * 1024
-
-_PR_SET_PDEATHSIG: Final = 1
-_CODE: Final = f"""
-import ctypes, os, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl({_PR_SET_PDEATHSIG}, {signal.SIGKILL.value}, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    os._exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""What a process runs before it becomes the program: on Linux, the kernel ends it with this process."""
+_LAST_SECONDS: Final = 5.0
+"""Seconds after which a launcher that does not end what it has started is killed itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program with its arguments, and what its environment has besides `PATH`; nothing else of ours is in that."""
+    """A program with its arguments, and what its environment has besides `PATH`; nothing else of ours is in that.
+
+    Each of its processes has at most `most_memory` bytes.
+    """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    most_memory: int = MOST_MEMORY
 
 
 def program_address(group: str) -> str:
@@ -74,7 +74,7 @@ class ProgramProcess:
                 raise McpFailed("the program of the tools can't be started") from None
 
     async def end(self) -> None:
-        """End the program's input, kill it and what it has started if it goes on, and return once it is gone.
+        """End the program's input, kill it if it goes on and whatever it has started, and return once all is gone.
 
         It is killed at once where this is cancelled.
         """
@@ -85,11 +85,19 @@ class ProgramProcess:
                 async with asyncio.timeout(GRACE_SECONDS):
                     await _until_end(self.answers)
         finally:
-            # Until it is waited for, its number is no other group's.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            # The launcher kills them; a program may have stopped it.
+            for number in (signal.SIGTERM, signal.SIGCONT):
+                self._process.send_signal(number)
             self.questions.transport.abort()
-            await asyncio.to_thread(self._process.wait)
+            await asyncio.to_thread(self._gone)
+
+    def _gone(self) -> None:
+        """Wait until the launcher has ended, and kill it where it does not."""
+        try:
+            self._process.wait(_LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 async def _until_end(answers: StreamReader) -> None:
@@ -100,9 +108,9 @@ async def _until_end(answers: StreamReader) -> None:
 
 def _spawn(program: Program, end: socket.socket) -> subprocess.Popen[bytes]:
     """Start the process without the event loop, whose way to do so copies the server's page tables first."""
-    launcher = (sys.executable, "-I", "-S", "-B", "-c", _CODE, str(os.getpid()))
+    command = (sys.executable, "-I", "-S", "-B", _LAUNCHER, str(os.getpid()), str(program.most_memory))
     return subprocess.Popen(  # noqa: S603 - nothing in it is of a request
-        (*launcher, *program.command),
+        (*command, *program.command),
         stdin=end.fileno(),
         stdout=end.fileno(),
         stderr=subprocess.DEVNULL,  # it might quote what a caller asks

@@ -50,6 +50,7 @@ def configured_programs(config: Config) -> dict[str, Program]:
         program_address(group.toolgroup_id): Program(
             group.mcp_command.command,
             {name: value.get_secret_value() for name, value in group.mcp_command.environment.items()},
+            group.mcp_command.max_memory,
         )
         for group in config.tool_groups
         if group.mcp_command is not None

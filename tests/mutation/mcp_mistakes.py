@@ -237,4 +237,22 @@ MCP_MISTAKES = (
         "fail(answered, copy_of(fault))",
         "fail(answered, fault)",
     ),
+    Mistake(
+        "a child with a session of its own outlives its program",
+        "server/mcp/launcher.py",
+        "    _call_kernel(_PR_SET_CHILD_SUBREAPER, 1)\n",
+        "",
+    ),
+    Mistake(
+        "a program may have all memory",
+        "server/mcp/launcher.py",
+        "    resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))\n",
+        "",
+    ),
+    Mistake(
+        "a launcher outlives the server",
+        "server/mcp/launcher.py",
+        "    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGTERM)\n",
+        "",
+    ),
 )

@@ -9,13 +9,44 @@ import sys
 import time
 from typing import Any
 
-NAMES = ("echo", "environment", "process", "child", "never", "large", "half", "words", "asks", "deaf", "fails")
+NAMES = (
+    "echo",
+    "environment",
+    "process",
+    "child",
+    "never",
+    "large",
+    "half",
+    "words",
+    "asks",
+    "deaf",
+    "fails",
+    "escapes",
+    "fills",
+    "blank",
+)
 
 
 def send(message: Any) -> None:
     """Write a message as one line."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
+
+
+def escaped() -> int:
+    """The process of a child in a session of its own, whose parent has ended."""
+    ours, theirs = os.pipe()
+    if not os.fork():
+        os.setsid()
+        child = os.fork()
+        if not child:
+            for stream in (0, 1, 2, theirs):
+                os.close(stream)
+            time.sleep(60)
+        os.write(theirs, str(child).encode())
+        os._exit(0)
+    os.wait()
+    return int(os.read(ours, 20))
 
 
 def called(name: str, given: dict[str, Any]) -> Any:  # noqa: C901 - a row for each tool
@@ -27,6 +58,16 @@ def called(name: str, given: dict[str, Any]) -> Any:  # noqa: C901 - a row for e
             return os.getpid()
         case "child":
             return subprocess.Popen(["/bin/sleep", "60"]).pid
+        case "escapes":
+            return escaped()
+        case "fills":
+            try:
+                return len(bytearray(int(given["text"])))
+            except MemoryError:
+                return "no memory"
+        case "blank":
+            for _ in range(40):
+                sys.stdout.write(given["text"] * 10_000)
         case "never":
             return None
         case "large":

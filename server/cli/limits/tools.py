@@ -86,6 +86,11 @@ CALLS: Final[Sequence[Limit]] = (
         "it is killed, with all that it has started",
     ),
     Limit(
+        "memory of each process of a program of tools, where the configuration has no `max_memory`",
+        "{mcp_programs.MOST_MEMORY:bytes}",
+        "the process gets no more, and the call may fail",
+    ),
+    Limit(
         "calls of one principal that wait for an approval, their time, and answers in one request",
         "{approvals.MOST_WAITING}, {approvals.LIFETIME:seconds}, {mcp_checks.MOST_APPROVALS}",
         "the oldest ones can't be approved any more; 400",

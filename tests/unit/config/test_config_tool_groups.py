@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from server.mcp.programs import MOST_MEMORY
 from tests.support.config_texts import errors, load
 
 PROVIDERS = """\
@@ -37,6 +38,7 @@ def test_a_group_may_be_a_program() -> None:
     assert found.mcp_command is not None
     assert found.mcp_command.command == ("/usr/bin/time-server", "--utc")
     assert found.mcp_command.environment["TOKEN"].get_secret_value() == "word"
+    assert found.mcp_command.max_memory == MOST_MEMORY
     assert "word" not in repr(found)
 
 
@@ -85,6 +87,10 @@ WRONG = [
     (
         "- {toolgroup_id: a, provider_id: servers, mcp_command: {command: [/x], environment: {A=B: c}}}",
         "7:72: `environment` has `A=B`, which is no name of a variable",
+    ),
+    (
+        "- {toolgroup_id: a, provider_id: servers, mcp_command: {command: [/x], max_memory: 1MB}}",
+        "7:84: `max_memory` takes a number of bytes, or one like `100MB` or `1GiB`, from 64MiB to 1024GiB, not `1MB`",
     ),
     (
         "- {toolgroup_id: a, provider_id: own}\n- {toolgroup_id: b, provider_id: own}",

@@ -33,6 +33,7 @@ PROGRAMS = {
     "one": Program(COMMAND, {"TOKEN": "word"}),
     "two": Program(COMMAND),
     "stays": Program((*COMMAND, "stays")),
+    "small": Program(COMMAND, most_memory=200 * 1024 * 1024),
     "gone": Program(("/no/such/program",)),
     "mute": Program(("/bin/sleep", "600")),
 }
@@ -121,7 +122,9 @@ def test_a_program_ends_with_its_session_and_takes_along_what_it_has_started(gro
     pids = list[int]()
 
     async def course(sessions: Sessions) -> None:
-        pids.extend([int(await call(sessions, "process", group)), int(await call(sessions, "child", group))])
+        names = ("process", "child", "escapes")
+        pids.extend([int(await call(sessions, name, group)) for name in names])
+        assert all(map(is_there, pids))
 
     run(course)
     asyncio.run(gone(*pids))
@@ -132,7 +135,8 @@ def test_a_program_ends_with_the_server() -> None:
     if not (child := os.fork()):
 
         async def course(sessions: Sessions) -> None:
-            os.write(theirs, (await call(sessions, "process", "stays")).encode())
+            pids = [await call(sessions, name, "stays") for name in ("process", "escapes")]
+            os.write(theirs, " ".join(pids).encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
         try:
@@ -141,13 +145,33 @@ def test_a_program_ends_with_the_server() -> None:
             os._exit(1)
     os.close(theirs)
     os.waitpid(child, 0)
-    pid = int(os.read(ours, 20))
+    pids = [*map(int, os.read(ours, 40).split())]
     os.close(ours)
     try:
-        asyncio.run(gone(pid))
+        assert len(pids) == 2
+        asyncio.run(gone(*pids))
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_the_memory_of_a_program_is_bounded() -> None:
+    async def course(sessions: Sessions) -> None:
+        for group, size, said in (("small", 50, "52428800"), ("small", 300, "no memory"), ("one", 300, "314572800")):
+            assert await call(sessions, "fills", group, text=str(size * 1024 * 1024)) == said
+
+    run(course)
+
+
+def test_a_launcher_that_is_stopped_ends_nevertheless() -> None:
+    async def course() -> None:
+        process = await ProgramProcess.start(PROGRAMS["stays"])
+        os.kill(process._process.pid, signal.SIGSTOP)
+        await process.end()
+        assert not is_there(process._process.pid)
+
+    asyncio.run(course())
 
 
 @pytest.mark.parametrize(
