@@ -29,6 +29,7 @@ from tests.mutation.extraction_mistakes import EXTRACTION_MISTAKES
 from tests.mutation.fairness_mistakes import FAIRNESS_MISTAKES
 from tests.mutation.identity_mistakes import IDENTITY_MISTAKES
 from tests.mutation.index_mistakes import INDEX_MISTAKES
+from tests.mutation.ingestion_mistakes import INGESTION_MISTAKES
 from tests.mutation.list_mistakes import LIST_MISTAKES
 from tests.mutation.mcp_mistakes import MCP_MISTAKES
 from tests.mutation.message_mistakes import MESSAGE_MISTAKES
@@ -56,6 +57,7 @@ SERVICE = (
     *DIALECT_MISTAKES,
     *INDEX_MISTAKES,
     *VECTOR_MISTAKES,
+    *INGESTION_MISTAKES,
     *RESPONSE_MISTAKES,
     *BACKGROUND_MISTAKES,
     *BATCH_INPUT_MISTAKES,
