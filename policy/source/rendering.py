@@ -77,7 +77,7 @@ def _excerpt(line: str, offset: int, hidden: list[tuple[int, int]]) -> tuple[str
     # A line may be megabytes long: only the part near the place is read.
     first = max(0, offset - _LOOK_BACK)
     near, offset = _masked(
-        line[first : offset + LINE_WIDTH], offset - first, [(a - first, b - first) for a, b in hidden]
+        line[first : offset + LINE_WIDTH], offset - first, [(start - first, end - first) for start, end in hidden]
     )
     offset = min(offset, len(near))
     start = max(0, min(offset - LINE_WIDTH // 2, len(near) - LINE_WIDTH))

@@ -142,7 +142,8 @@ class Conversation:
                 return _said("\n".join([*titles, text_at(source, "data", where)]))
             case "content":
                 inner = _blocks(source.get("content"), f"{where}.content")
-                found = [part for n, each in enumerate(inner) for part in self._inner(each, f"{where}.content[{n}]")]
+                places = [(each, f"{where}.content[{index}]") for index, each in enumerate(inner)]
+                found = [part for each, place in places for part in self._inner(each, place)]
                 return [part for title in titles for part in _said(title)] + found
             case "base64":
                 if source.get("media_type") != PDF:

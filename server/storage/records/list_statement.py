@@ -98,7 +98,7 @@ class _Statement:
         parts += [self._shared(share) for share in permitted.shares]
         if len(parts) < 2:
             return parts[0] if parts else self._positions(_AGE)
-        every = " UNION ".join(f"SELECT place, id FROM ({part}) AS part{n}" for n, part in enumerate(parts))  # noqa: S608 - a checked name
+        every = " UNION ".join(f"SELECT place, id FROM ({part}) AS part{index}" for index, part in enumerate(parts))  # noqa: S608 - a checked name
         return f"SELECT place, id FROM ({every}) AS every {self._ordered('place', 'id')}"  # noqa: S608 - as above
 
     def outcome(self) -> str:

@@ -238,8 +238,8 @@ class _Spelled:
         """
         if self.held is None:
             return None
-        held = ", ".join(f"held{n} AS ({self.held.format(table)})" for n, table in enumerate(tables))
-        owners = "".join(f" || {self.owners.format(table, n)}" for n, table in enumerate(tables))
+        held = ", ".join(f"held{index} AS ({self.held.format(table)})" for index, table in enumerate(tables))
+        owners = "".join(f" || {self.owners.format(table, index)}" for index, table in enumerate(tables))
         return (
             f"WITH {held} SELECT 1 FROM ostiary_usage WHERE key = ANY (CAST(?2 AS text){owners}) "  # noqa: S608 - checked names
             "ORDER BY key FOR UPDATE"
