@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -20,6 +21,15 @@ def test_imports_go_in_their_direction() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_the_contracts_name_every_resource_of_the_api() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [each["layers"] for each in contracts if each.get("containers") == ["server.api"]]
+    [about_server] = [each for each in contracts if each.get("forbidden_modules") == ["server.api.system"]]
+    packages = {path.parent.name for path in (ROOT / "server" / "api").glob("*/__init__.py")} - {"system"}
+    assert {name for layer in layers for name in layer.split(" | ")} == packages
+    assert {name.removeprefix("server.api.") for name in about_server["source_modules"]} == packages
 
 
 def test_the_language_needs_nothing_but_yaml() -> None:
