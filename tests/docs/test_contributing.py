@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "CONTRIBUTING.md", DOCS / "architecture.md", *sorted((DOCS / "contributing").glob("*.md"))]
-ROOMS = ("policy", "translators", "rego", "server", "tests", "docs", "bench", "tools", "examples")
-PATH = re.compile(rf"`((?:{'|'.join(ROOMS)})/[\w./-]*)`")
+FOLDERS = ("policy", "translators", "rego", "server", "tests", "docs", "bench", "tools", "examples")
+PATH = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`")
 NAMES = re.compile(r"((?:`\w+`(?:,\s+|\s+and\s+))*`\w+`)\s+of\s+`([\w/-]+\.\w+)`")
 
 
