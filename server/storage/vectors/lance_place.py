@@ -34,8 +34,8 @@ _PAUSE: Final = 0.02
 _PIECE: Final = 1024 * 1024
 _LOCKS: Final = ".locks"
 _START_SECONDS: Final = 15.0
-_HALF_WRITTEN: Final = re.compile(r".+#\d+")
-"""Names of files that LanceDB is writing; each loses its end when it is whole. LanceDB itself removes none of them."""
+_HALF_WRITTEN: Final = re.compile(r"\.tmp.+|.+#\d+")
+"""Names of files that LanceDB is writing; each is renamed when it is whole. LanceDB itself removes none of them."""
 
 
 @dataclass(frozen=True, slots=True)
