@@ -32,6 +32,12 @@ INDEX_MISTAKES = (
         "    if (await optimize()).deletions:\n        # LanceDB",
         "    if False:\n        # LanceDB",
     ),
+    Mistake(
+        "a purge leaves what a killed process was writing",
+        "server/storage/vectors/lance_place.py",
+        "            if _HALF_WRITTEN.fullmatch(name):\n",
+        "            if False:\n",
+    ),
     Mistake("Faiss searches every part", FAISS, '_among(np.packbits(among, bitorder="little"))', "None"),
     Mistake(
         "two processes have one file of vectors", FILE, "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"
