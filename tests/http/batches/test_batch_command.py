@@ -188,10 +188,13 @@ def test_ctrl_c_ends_the_waiting_alone(place: Batching, far: LineProvider, tmp_p
     with subprocess.Popen(
         command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        batch = process.stdout.readline().split()[0]
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        try:
+            assert process.stdout is not None
+            batch = process.stdout.readline().split()[0]
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert told.strip() == (
         f"the batch goes on: `ostiary batch run '{path}' --resume {batch}` waits for it again, "
