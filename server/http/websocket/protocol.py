@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from server.background.faults import log_fault
 from server.fairness.caller import CURRENT, SERVER, Caller
 from server.fairness.shares import NoRoom, Turn
 from server.http.cors import Cors
+from server.http.deadline import Deadline
 from server.http.errors import ApiError, internal
 from server.http.json_body import BODY_SECONDS, MAX_BODY
 from server.http.request_state import new_request_id
@@ -88,8 +90,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self._refused = self._controls = 0
         self._is_deaf = self._is_ending = self._is_token_over = False
-        self._look_timer: asyncio.TimerHandle | None = None
-        self._message_timer: asyncio.TimerHandle | None = None
+        self._look_deadline, self._message_deadline = Deadline(), Deadline()
         self._heard = self._asked = self._loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -107,9 +108,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._next = None
         self._chunks.clear()
         self._is_deaf = True
-        for timer in (self._look_timer, self._message_timer):
-            if timer is not None:
-                timer.cancel()
+        self._look_deadline.stop()
+        self._message_deadline.stop()
         if self._turn is not None:
             self._turn.leave()
         if self._memory is not None:
@@ -206,7 +206,7 @@ class WebSocketProtocol(asyncio.Protocol):
         lines = (b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade")
         accepted = b"Sec-WebSocket-Accept: " + generate_accept_token(self._key)
         self._transport.write(b"\r\n".join((*lines, accepted, b"", b"")))
-        self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._look_deadline.set(LOOK_SECONDS, self._look)
         if self._is_ending:
             self._wire.close(CloseReason.SERVICE_RESTART, "the server is ending")
         rest, self._rest = self._rest, b""
@@ -232,9 +232,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _take_message(self, text: bytes) -> None:
         self._controls = 0
-        if self._message_timer is not None:
-            self._message_timer.cancel()
-            self._message_timer = None
+        self._message_deadline.stop()
         if self._turn is None:
             self._ask(text)
         elif self._turn.is_over and self._next is None:
@@ -296,7 +294,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._controls = 0
         self._wire.short(OUT.ping())
         self._start(self._check_token())
-        self._look_timer = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._look_deadline.set(LOOK_SECONDS, self._look)
 
     async def _check_token(self) -> None:
         entry = Entry(asks_policy=False)
@@ -311,10 +309,9 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _watch_message(self) -> None:
         """Give a message that has begun a time by which it must have come."""
-        if self._reader.is_open and self._message_timer is None:
+        if self._reader.is_open and not self._message_deadline.is_set:
             late = f"a message was not sent within {BODY_SECONDS:.0f} seconds"
             code = CloseReason.POLICY_VIOLATION
-            self._message_timer = self._loop.call_later(BODY_SECONDS, self._wire.close, code, late)
-        elif not self._reader.is_open and self._message_timer is not None:
-            self._message_timer.cancel()
-            self._message_timer = None
+            self._message_deadline.set(BODY_SECONDS, partial(self._wire.close, code, late))
+        elif not self._reader.is_open:
+            self._message_deadline.stop()
