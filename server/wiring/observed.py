@@ -19,17 +19,19 @@ from server.storage.blobs.store import BlobMissing, BlobReading, Blobs, BlobsFul
 from server.storage.database.database import Database, DatabaseUnavailable, Row, Step, Value
 from server.storage.database.dialect import Dialect
 from server.telemetry.dependencies import Dependency, Probe, cause_of
+from server.wiring.at_start import Origin
 
 _CONNECT_SECONDS: Final = 2.0
 _PING: Final = "SELECT 1"
 
 
 class ObservedDatabase:
-    """A database whose failures are noted."""
+    """A database whose failures are noted, and which comes from the `origin` in the configuration."""
 
-    def __init__(self, database: Database, dependency: Dependency) -> None:
+    def __init__(self, database: Database, dependency: Dependency, origin: Origin) -> None:
         self._database = database
         self._dependency = dependency
+        self._origin = origin
         dependency.probe = self._ping
 
     @property
@@ -43,9 +45,12 @@ class ObservedDatabase:
         return self._database.kind
 
     async def start(self) -> None:
-        """Open it."""
-        with self._dependency.used(DatabaseUnavailable):
-            await self._database.start()
+        """Open it; raises DatabaseUnavailable with a sentence that says what to correct."""
+        try:
+            with self._dependency.used(DatabaseUnavailable):
+                await self._database.start()
+        except DatabaseUnavailable as fault:
+            raise DatabaseUnavailable(self._origin.sentence(fault)) from None
 
     async def close(self) -> None:
         """Close it."""
@@ -77,17 +82,21 @@ class ObservedDatabase:
 
 
 class ObservedCounters:
-    """Counters whose failures are noted."""
+    """Counters whose failures are noted, and which come from the `origin` in the configuration."""
 
-    def __init__(self, counters: Counters, dependency: Dependency) -> None:
+    def __init__(self, counters: Counters, dependency: Dependency, origin: Origin) -> None:
         self._counters = counters
         self._dependency = dependency
+        self._origin = origin
         dependency.probe = self._ask
 
     async def start(self) -> None:
-        """Open the store."""
-        with self._dependency.used(CountersUnavailable):
-            await self._counters.start()
+        """Open the store; raises CountersUnavailable with a sentence that says what to correct."""
+        try:
+            with self._dependency.used(CountersUnavailable):
+                await self._counters.start()
+        except CountersUnavailable as fault:
+            raise CountersUnavailable(self._origin.sentence(fault)) from None
 
     async def close(self) -> None:
         """Close the store."""

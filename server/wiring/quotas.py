@@ -14,6 +14,7 @@ from server.quota.quota import PERIODS, Limit, Quota
 from server.quota.sqlite import SqliteCounters
 from server.quota.storage_limit import StorageLimit
 from server.telemetry.dependencies import Dependencies, Dependency
+from server.wiring.at_start import Origin, origin_of
 from server.wiring.observed import ObservedCounters
 
 _PLACE: Final = "server.quota"
@@ -35,7 +36,7 @@ def build_quota(whole: Config, dependencies: Dependencies | None = None) -> Quot
         return None
     dependency = (dependencies or Dependencies()).add(Dependency("quota", needed=True))
     return Quota(
-        ObservedCounters(_counters(config, whole), dependency),
+        ObservedCounters(_counters(config, whole), dependency, _origin(config, whole)),
         PERIODS[config.period],
         anonymous=_limit(config, "anonymous_max_requests"),
         authenticated=_limit(config, "authenticated_max_requests"),
@@ -59,6 +60,13 @@ def _storage(config: QuotaConfig | LimitConfig, place: str) -> StorageLimit | No
     if config.max_records is None and config.max_bytes is None:
         return None
     return StorageLimit(config.max_records, config.max_bytes, f"{place}.max_records", f"{place}.max_bytes")
+
+
+def _origin(config: QuotaConfig, whole: Config) -> Origin:
+    store = config.kvstore
+    if isinstance(store, SqliteStore):
+        return Origin(None, "correct `db_path` in `server.quota.kvstore`")
+    return origin_of(whole, store.backend)
 
 
 def _counters(config: QuotaConfig, whole: Config) -> Counters:

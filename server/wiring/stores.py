@@ -54,6 +54,7 @@ from server.storage.usage.table import UsageTable
 from server.storage.usage.tally import UsageTally
 from server.storage.write_queue import WriteQueue
 from server.telemetry.dependencies import Dependencies, Dependency
+from server.wiring.at_start import origin_of
 from server.wiring.databases import REGISTRY, beside, database_of, table_name, usage_place
 from server.wiring.observed import ObservedBlobs, ObservedDatabase
 from server.wiring.shield_records import shield_records
@@ -234,7 +235,9 @@ class Stores:
         if key not in self._databases:
             dependency = Dependency("database" if backend is None else f"database:{backend}")
             self._databases[key] = ObservedDatabase(
-                database_of(self._config, backend), self._dependencies.add(dependency)
+                database_of(self._config, backend),
+                self._dependencies.add(dependency),
+                origin_of(self._config, backend),
             )
         return self._databases[key]
 
