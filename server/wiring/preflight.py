@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+from server.authn.development import JWKS_FILE
 from server.authn.key_source import checked_address
 from server.authn.key_store import KEYS_FILE, KeyStore
+from server.authn.keys import parse_key_set
 from server.config import Config
 from server.config.auth import ApiKeyConfig, AskedConfig, IssuerConfig, OAuth2Config, ProviderOfIdentity
 from server.config.home import home
 from server.config.server import ServerConfig
+from server.local_files.reading import UnreadableFile, read_small
+from server.net.http_client import MAX_BYTES
 from server.net.tls import ServerTls, client_context
 
 
 def preflight(config: Config) -> list[str]:
-    """Return one sentence for each danger of the certificates and keys.
+    """Return one sentence for each danger of the certificates and keys, and each file of keys that no token fits.
 
     Raises UnusableCertificate, UnusableAuthorities, UnusableEndpoint and KeyStoreUnusable for what keeps a server from
     starting.
@@ -24,7 +29,7 @@ def preflight(config: Config) -> list[str]:
     for cafile in _authorities(config):
         client_context(cafile, verify=True)
     _check_identity(config.server.auth.provider_config)
-    return [] if tls is None else list(tls.doubts())
+    return [*(() if tls is None else tls.doubts()), *_lacking_keys(config.server.auth.provider_config)]
 
 
 def server_tls(settings: ServerConfig) -> ServerTls | None:
@@ -49,6 +54,26 @@ def _authorities(config: Config) -> Iterator[Path]:
     if isinstance(identity, AskedConfig):
         issuers = identity.issuers if isinstance(identity, OAuth2Config) else ()
         yield from (asked.tls_cafile for asked in (identity, *issuers) if asked.tls_cafile is not None)
+
+
+def _lacking_keys(provider: ProviderOfIdentity | None) -> Iterator[str]:
+    """Yield a sentence for each file of keys by which no token can be verified now.
+
+    It is no mistake, since a file may come later. The file of the development key is made at the start.
+    """
+    issuers: tuple[IssuerConfig, ...] = (provider, *provider.issuers) if isinstance(provider, OAuth2Config) else ()
+    for uri in sorted({issuer.jwks.uri for issuer in issuers if issuer.jwks is not None}):
+        path = Path(unquote(urlsplit(uri).path))
+        if not uri.startswith("file:") or path == home() / JWKS_FILE:
+            continue
+        try:
+            reason = None if parse_key_set(read_small(path, MAX_BYTES)).keys else "holds no key that can be used"
+        except UnreadableFile as unreadable:
+            reason = str(unreadable)
+        except ValueError:
+            reason = "is not a JWK Set"
+        if reason is not None:
+            yield f"the file of keys `{path}` {reason}, so no token is accepted yet; look at `jwks.uri`"
 
 
 def _check_identity(provider: ProviderOfIdentity | None) -> None:
