@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
@@ -44,9 +45,13 @@ def listen(host: str, port: int, place: str = "server.port") -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as fault:
-        raise PortInUse(
-            f"port {port} of {host} can't be used: {os.strerror(fault.errno or 0)}; choose another `{place}`"
-        ) from None
+        # A host that can't be looked up has a negative number, which is the resolver's.
+        if (fault.errno or 0) < 0 or fault.errno == errno.EADDRNOTAVAIL:
+            sentence = f"`{host}` is no address of this machine; correct `{place.replace('.port', '.host')}`"
+        else:
+            reason = os.strerror(fault.errno or 0)
+            sentence = f"port {port} of {host} can't be used: {reason}; choose another `{place}`"
+        raise PortInUse(sentence) from None
 
 
 def raise_file_limit() -> None:
