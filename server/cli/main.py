@@ -20,6 +20,7 @@ from policy.parser import read_policies
 from policy.source.diagnostics import Findings, InvalidDocument, visible
 from policy.source.document import Mapping, read_document
 from server.cli.batch import app as batch_commands
+from server.cli.commands import Commands
 from server.cli.configured import translated
 from server.cli.files import app as file_commands
 from server.cli.keys import app as key_commands
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from server.wiring.policy_engine import OwnOpa, Plan
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
