@@ -117,10 +117,11 @@ class RouteDenied(Exception):
     """The caller may not use the request's route.
 
     `decision_id` is that of the refusal, which the caller may be told. `token_missing` where the caller sent no token
-    and one is accepted: with a token, the decision may be another.
+    and one is accepted: with a token, the decision may be another. `path` is that of the request.
     """
 
-    def __init__(self, decision_id: str, *, token_missing: bool) -> None:
+    def __init__(self, decision_id: str, *, token_missing: bool, path: str = "") -> None:
         super().__init__(f"decision `{decision_id}`: the route is refused")
         self.decision_id = decision_id
         self.token_missing = token_missing
+        self.path = path

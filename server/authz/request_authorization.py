@@ -242,7 +242,7 @@ class Gate:
             return await asked
         except AccessDenied as denied:
             if denied.of_route:
-                self._refused = RouteDenied(denied.decision_id, token_missing=self.lacks_token)
+                self._refused = RouteDenied(denied.decision_id, token_missing=self.lacks_token, path=self._route.path)
                 raise self._refused from None
             raise
         except PolicyUnavailable:

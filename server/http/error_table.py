@@ -29,6 +29,7 @@ from server.http.errors import (
     internal,
     invalid,
     not_found,
+    of_beginning,
     unauthenticated,
 )
 from server.http.even_times import Ended, EvenTimes
@@ -85,7 +86,7 @@ class _Row:
 
 
 def _route_denied(error: RouteDenied, _request_id: str) -> ApiError:
-    return unauthenticated(error.decision_id) if error.token_missing else access_denied(error.decision_id)
+    return unauthenticated(error.decision_id) if error.token_missing else access_denied(error.decision_id, error.path)
 
 
 def _identity_unavailable(error: IdentityUnavailable, _request_id: str) -> ApiError:
@@ -228,7 +229,8 @@ async def routing_error(request: Request, error: Exception) -> Response:
         sentence = f"`{request.method}` is not a method of this path; use {allowed}"
         return error_response(ApiError(error.status_code, sentence, headers={"Allow": allowed}), request.scope)
     if error.status_code == HTTPStatus.NOT_FOUND:
-        sentence = f"there is nothing at `{request.scope['path']}`"
+        path = request.scope["path"]
+        sentence = f"there is nothing at `{path}`{of_beginning(path)}"
         return error_response(ApiError(error.status_code, sentence), request.scope)
     return error_response(ApiError(error.status_code, error.detail, headers=error.headers), request.scope)
 

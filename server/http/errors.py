@@ -70,10 +70,26 @@ def not_found(identity: str) -> ApiError:
     return ApiError(HTTPStatus.NOT_FOUND, f"there is no `{identity}`, or you have no access to it", code="not_found")
 
 
-def access_denied(decision_id: str) -> ApiError:
-    """Return the 403 of a refusal: it names the decision, so that an operator can explain it, and never the rule."""
+def access_denied(decision_id: str, path: str = "") -> ApiError:
+    """Return the 403 of a refusal: it names the decision, so that an operator can explain it, and never the rule.
+
+    `path` is that of the request where its route is refused.
+    """
     message = f"the policy does not allow this request; to learn why, quote decision `{decision_id}`"
+    message += of_beginning(path)
     return ApiError(HTTPStatus.FORBIDDEN, message, code="insufficient_permissions")
+
+
+def of_beginning(path: str) -> str:
+    """Return the end of a sentence about a path that begins as none of this server's does; else an empty text.
+
+    It is for clients with a wrong base URL, and tells no path that exists from others that begin in the same way.
+    """
+    if path.startswith("/v1/v1/"):
+        return "; the path has `/v1` twice"
+    if path.startswith("/v1/") or path in ("", "/metrics"):
+        return ""
+    return "; the paths of this API begin with `/v1/`"
 
 
 def unauthenticated(decision_id: str) -> ApiError:

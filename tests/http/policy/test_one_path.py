@@ -187,7 +187,8 @@ def test_the_decision_log_holds_the_path_that_was_routed(real: Decided, target: 
     routes = [record["route"] for record in real.log(answer.headers["x-request-id"]) if "route" in record]
     assert routes == [f"GET {path}"]
     if answer.status == 404:
-        assert answer.error["message"] == f"there is nothing at `{path}`"
+        beginning = "" if path.startswith("/v1/") else "; the paths of this API begin with `/v1/`"
+        assert answer.error["message"] == f"there is nothing at `{path}`{beginning}"
 
 
 @pytest.mark.parametrize(

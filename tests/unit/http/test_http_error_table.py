@@ -94,3 +94,19 @@ def test_a_share_that_is_used_up_is_named() -> None:
     own, all_of_it = NoRoom("lists of records", of_caller=True), NoRoom("lists of records", of_caller=False)
     assert error_of(own, "req_1").message == "your share of lists of records is used up; try again in 1 s"
     assert error_of(all_of_it, "req_1").message == "the room for lists of records is used up; try again in 1 s"
+
+
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("/chat/completions", "; the paths of this API begin with `/v1/`"),
+        ("/", "; the paths of this API begin with `/v1/`"),
+        ("/v1/v1/models", "; the path has `/v1` twice"),
+        ("/v1/chat/completion", "`d1`"),
+        ("/v1/chat/completions", "`d1`"),
+        ("/metrics", "`d1`"),
+    ],
+)
+def test_a_wrong_base_url_is_told_by_the_path_alone(path: str, end: str) -> None:
+    answer = error_of(RouteDenied("d1", token_missing=False, path=path), "req_1").response()
+    assert loads(bytes(answer.body))["error"]["message"].endswith(end)
