@@ -88,6 +88,8 @@ class StrictDecoder:
         except UnicodeDecodeError:
             raise InvalidJson("the body is not UTF-8") from None
         except JSONDecodeError as fault:
+            if not raw.strip():
+                raise InvalidJson("the body is empty") from None
             place = f"line {fault.lineno} column {fault.colno}"
             raise InvalidJson(f"the body is not JSON: {fault.msg.lower()} at {place}") from None
         except RecursionError:
