@@ -217,11 +217,12 @@ def _tell(shown: dict[str, Any]) -> bool:
     for error in found:
         place = "the file" if error.get("line") is None else f"line {error['line']}"
         sys.stderr.write(f"error: {place}: {visible(str(error.get('message')))} ({visible(str(error.get('code')))})\n")
-    total = counts["total"]
+    failed = counts["failed"]
     sys.stdout.write(
-        f"{visible(status)}: {counts['completed']} of {total} lines are answered, {counts['failed']} are not\n"
+        f"{visible(status)}: {counts['completed']} of {counts['total']} lines are answered, "
+        f"{failed} {'is' if failed == 1 else 'are'} not\n"
     )
-    return status == "completed" and not counts["failed"]
+    return status == "completed" and not failed
 
 
 def _how_to_go_on(file: Path, begun: Sequence[str]) -> str:

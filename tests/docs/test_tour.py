@@ -177,7 +177,7 @@ def test_a_response_goes_on_from_another_and_fills_a_conversation(
 
 def test_a_file_of_requests_is_answered_line_by_line(tour: Tour, blocks: list[str]) -> None:
     told = tour.shell(blocks[0], blocks[9]).splitlines()
-    assert told[-3] == "completed: 1 of 2 lines are answered, 1 are not"
+    assert told[-3] == "completed: 1 of 2 lines are answered, 1 is not"
     answered, refused = map(json.loads, told[-2:])
     assert (answered["custom_id"], answered["response"]["body"]["choices"][0]["message"]["content"]) == (
         "one",
