@@ -122,8 +122,9 @@ def _hint(text: str, tokens: list[_Token] | None) -> str:
     words = [token if isinstance(token, str) else f'"{token.text}"' for token in tokens]
     lowered = [word.lower() if word.lower() in _KEYWORDS else word for word in words]
     plain = " ".join(lowered)
-    if lowered != words and _condition(_tokens(plain) or []):
-        return f"did you mean {quoted(plain)}?"
+    meant = re.sub(r"^user (has|have|having|is) (?=\S+ (not )?in \S+$)", "user with ", plain)
+    if meant != " ".join(words) and _condition(_tokens(meant) or []):
+        return f"did you mean {quoted(meant)}?"
     if plain in _NEGATED_BY_UNLESS:
         return f"turn the clause round: `unless: {_NEGATED_BY_UNLESS[plain]}` in place of `when`, or the reverse"
     if {"and", "or", "&&", "||"} & set(lowered):

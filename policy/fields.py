@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection
 from collections.abc import Mapping as ReadOnlyMapping
+from typing import Final
 
 from policy.rules import Clause
 from policy.source.diagnostics import Findings, did_you_mean, quoted
@@ -12,6 +13,9 @@ from policy.source.document import Mapping, Node, Scalar, Sequence
 from policy.source.environment import has_expression
 
 NO_MOVES: ReadOnlyMapping[str, str] = {}
+
+_SYNONYMS: Final = {"allow": "permit", "block": "forbid", "deny": "forbid", "grant": "permit"}
+"""What other policy languages call the effects of rules."""
 
 
 def one_text(node: Node, key: str, findings: Findings) -> Scalar | None:
@@ -57,7 +61,8 @@ def known_keys(
         if key in moves:
             findings.error("misplaced-key", entry.key_span, f"{quoted(key)} stands in the wrong place", moves[key])
         else:
-            hint = did_you_mean(key, known)
+            meant = _SYNONYMS.get(key.lower())
+            hint = f"write `{meant}`" if meant in known else did_you_mean(key, known)
             findings.error("unknown-key", entry.key_span, f"{quoted(key)} is not a key of {place}", hint)
 
 

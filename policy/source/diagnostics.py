@@ -136,8 +136,14 @@ def _is_part(shorter: str, longer: str) -> bool:
 
 
 def hint_of(word: str, known: Iterable[str]) -> str:
-    """Return a hint with the known word that `word` misspells, else with all known ones; empty if there are none."""
+    """Return a hint with the known word that `word` misspells, else with all known ones; empty if there are none.
+
+    A word that two of them end in, as `postgres` is of `kv_postgres` and `sql_postgres`, gets a hint with both.
+    """
     choices = tuple(known)
+    ending = sorted(choice for choice in choices if choice.endswith(f"_{word}"))
+    if len(ending) == 2:
+        return f"did you mean `{ending[0]}` or `{ending[1]}`?"
     near = misspelling_of(word, choices)
     return did_you_mean("", choices) if near is None else f"did you mean `{near}`?"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -258,8 +259,11 @@ def plain_value(text: str) -> str | int | float | bool | None:
     return text
 
 
+_VALUES_HERE: Final = "mapping values are not allowed"
+_INDENTED: Final = re.compile(r"( *)(?:- +)?[^\s#'\"{\[][^:]*:(.*)")
+
 _YAML_HINTS: Final = (
-    ("mapping values are not allowed", "a text that holds `: ` or ends in `:` needs quotes"),
+    (_VALUES_HERE, "a text that holds `: ` or ends in `:` needs quotes"),
     ("while scanning an alias", "a text that starts with `*` needs quotes"),
     ("while scanning an anchor", "a text that starts with `&` needs quotes"),
     ("cannot start any token", "a text that starts with `@`, `%` or a back-quote needs quotes"),
@@ -277,6 +281,8 @@ def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> InvalidDocumen
     problem = error.problem or "it can't be read"
     story = f"{error.context or ''} {problem}"
     hint = next((hint for fragment, hint in _YAML_HINTS if fragment in story), "")
+    if _VALUES_HERE in story and error.problem_mark and _is_too_deep(text.splitlines(), error.problem_mark.line):
+        hint = "indent this line as the one above it, which has a value already"
     marks, end = [error.problem_mark, error.context_mark], len(text.rstrip())
     # An unclosed value, or one without its colon, is reported where it starts.
     if "expected ':'" in problem:
@@ -284,6 +290,15 @@ def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> InvalidDocumen
     mark = next((mark for mark in marks if mark is not None and mark.index < end), None)
     span = _span(mark, name) if mark else place(text, max(0, end - 1), name)
     return refusal("invalid-yaml", span, f"this isn't valid YAML: {problem}", hint)
+
+
+def _is_too_deep(lines: list[str], number: int) -> bool:
+    """Return whether a line, counted from 0, is a key that is indented below one that has a value already."""
+    this = _INDENTED.fullmatch(lines[number]) if number < len(lines) else None
+    above = _INDENTED.fullmatch(lines[number - 1]) if number else None
+    if this is None or above is None:
+        return False
+    return len(this[1]) > len(above[1]) and bool(above[2].strip()) and above[2].strip()[0] not in "|>&#"
 
 
 class _Mark(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from policy.authentication import OLD_KEYS, about_old_keys
 from policy.fields import kind_of
 from policy.source.diagnostics import Diagnostic, Severity, Span, hint_of, misspelling_of, quoted
-from policy.source.document import Scalar
+from policy.source.document import Scalar, Sequence
 from policy.source.environment import has_expression
 from server.config.api_names import SECTIONS, about_api, is_missing
 from server.config.base import UnknownSetting
@@ -24,6 +25,12 @@ FINDING_LIMIT: Final = 100
 
 EMPTY_VARIABLE: Final = "empty-variable"
 """The code of an error about a variable without a value where one is needed."""
+
+_NO_BLANK: Final = re.compile(r"[a-z_]+:(?!/)\S")
+"""The beginning of a key and its value without a blank between them, which are one text for YAML."""
+
+_EXAMPLES: Final = {"kvstore": "write `kvstore: {type: sqlite, db_path: ./quotas.db}`"}
+"""What to write for a key that is missing."""
 
 _HOMES: Final = {
     "auth": "it belongs under `server`",
@@ -156,6 +163,7 @@ def _unknown_member(path: Path, key: str, known: list[str], reading: TreeReader)
 def _lacking(path: Path, key: str, hint: str, reading: TreeReader) -> Diagnostic:
     left_out = reading.places.get((*path, key))
     if left_out is None:
+        hint = hint or _EXAMPLES.get(key, f"write `{key}: …` in it")
         return _error(reading.span(path), "missing-key", f"{label(path)} has no `{key}`", hint)
     message = f"{label(path)} needs `{key}`, which is left out while its variable is not set"
     return _error(left_out.node.span, "missing-key", message, "write a default: `${env.NAME:=default}`")
@@ -163,7 +171,13 @@ def _lacking(path: Path, key: str, hint: str, reading: TreeReader) -> Diagnostic
 
 def _wrong_kind(path: Path, expected: str, reading: TreeReader) -> Diagnostic:
     node = reading.places[path].node
-    return _error(node.span, "wrong-kind", f"{label(path)} takes {expected}, not {kind_of(node)}")
+    if expected == "a list":
+        hint = "start each entry with `- `"
+    elif isinstance(node, Scalar) and _NO_BLANK.match(node.text):
+        hint = "write a blank behind the colon"
+    else:
+        hint = "write `key: value` lines, without `- `" if isinstance(node, Sequence) else "write `key: value` lines"
+    return _error(node.span, "wrong-kind", f"{label(path)} takes {expected}, not {kind_of(node)}", hint)
 
 
 def _error(span: Span, code: str, message: str, hint: str = "") -> Diagnostic:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Discriminator, Tag
+from pydantic import BeforeValidator, Discriminator, Tag
 
 from server.config.base import StrictModel
+from server.config.raw_value import RawValue
 from server.config.sizes import size
 from server.config.storage import Namespace, SqliteStore
-from server.config.types import Anything, one_of, whole_number
+from server.config.types import Anything, one_of, refusal, text, whole_number
 
 MOST_REQUESTS: Final = 10**12
 
@@ -20,6 +21,20 @@ Most = Annotated[int, whole_number(1, MOST_REQUESTS)]
 
 MostBytes = Annotated[int, size(1, MOST_BYTES, "from 1 to 1000000GB")]
 """The most bytes that may be kept."""
+
+
+def _store_type(value: object) -> object:
+    word = text(value)
+    if word != "sqlite" and isinstance(value, RawValue):
+        hint = "use `sqlite`, or `{backend: NAME, namespace: TEXT}` with one of `storage.backends`"
+        raise refusal("unknown-choice", f"can't be {value.described()}", hint)
+    return word
+
+
+class CounterFile(SqliteStore):
+    """The SQLite file that keeps the counts of quotas; other kinds of stores are backends."""
+
+    type: Annotated[Literal["sqlite"], BeforeValidator(_store_type)]
 
 
 def _store_kind(value: object) -> str:
@@ -51,7 +66,7 @@ class QuotaConfig(StrictModel):
     """
 
     kvstore: Annotated[
-        Annotated[SqliteStore, Tag("file")] | Annotated[Namespace, Tag("backend")], Discriminator(_store_kind)
+        Annotated[CounterFile, Tag("file")] | Annotated[Namespace, Tag("backend")], Discriminator(_store_kind)
     ]
     anonymous_max_requests: Most | None = None
     authenticated_max_requests: Most | None = None

@@ -22,7 +22,7 @@ def _version(value: object) -> object:
     if isinstance(value, int):
         return value
     if scalar(value, "the number 2").text != "2":
-        raise refusal("unknown-version", "is 2 in every configuration that this version reads")
+        raise refusal("unknown-version", "is 2 in every configuration that this version reads", "write `version: 2`")
     return 2
 
 

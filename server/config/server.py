@@ -6,7 +6,8 @@ import re
 from ipaddress import ip_network
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, Discriminator, SecretStr, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, SecretStr, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from server.config.auth import AuthConfig
 from server.config.base import StrictModel
@@ -18,7 +19,7 @@ from server.config.opa import OpaConfig
 from server.config.provider_keys import ProviderKey
 from server.config.quota import QuotaConfig
 from server.config.tracing import TracingConfig
-from server.config.types import Switch, Text, refusal, whole_number
+from server.config.types import Switch, Text, refusal, scalar, switch, whole_number
 from server.config.usage import UsageConfig
 from server.net.linear_pattern import LinearPattern, NotLinear
 
@@ -136,6 +137,15 @@ def _few_keys(value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return value
 
 
+def _cors_switch(value: object) -> object:
+    try:
+        return switch(value)
+    except PydanticCustomError:
+        given = scalar(value, "`true`, `false` or a mapping").described()
+        hint = 'name the origins: `cors: {allow_origins: ["https://app.example.com"]}`'
+        raise refusal("wrong-value", f"takes `true`, `false` or a mapping, not {given}", hint) from None
+
+
 def _cors_kind(value: object) -> str:
     return "object" if isinstance(value, dict | CorsConfig) else "switch"
 
@@ -162,7 +172,8 @@ class ServerConfig(StrictModel):
     tls_keyfile: ReadableFile | None = None
     tls_cafile: ReadableFile | None = None
     cors: Annotated[
-        Annotated[Switch, Tag("switch")] | Annotated[CorsConfig, Tag("object")], Discriminator(_cors_kind)
+        Annotated[bool, BeforeValidator(_cors_switch), Tag("switch")] | Annotated[CorsConfig, Tag("object")],
+        Discriminator(_cors_kind),
     ] = False
     auth: AuthConfig = AuthConfig()
     quota: QuotaConfig | None = None

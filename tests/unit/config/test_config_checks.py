@@ -30,9 +30,9 @@ def test_all_errors_of_a_file_come_together() -> None:
           tls_keyfile: /nowhere
         """
     assert errors(text) == [
-        "1:10: `version` is 2 in every configuration that this version reads",
+        "1:10: `version` is 2 in every configuration that this version reads; write `version: 2`",
         "5:20: `provider_type` can't be `remote::opnai`; did you mean `remote::openai`?",
-        "8:5: `config` has no `url`",
+        "8:5: `config` has no `url`; write `url: …` in it",
         "8:25: the environment lacks `TOKEN`; set it, or write a default: `${env.NAME:=default}`",
         "11:16: no provider of `inference` is called `c`; use one of `a`, `b`",
         "12:3: `model_typ` is not a key of `models[0]`; did you mean `model_type`?",
@@ -49,7 +49,7 @@ def test_load_config_raises_all_of_them_with_the_name_of_the_file(tmp_path: Path
         load_config(file, {})
     assert str(raised.value).splitlines() == [
         f"{file}:1:1: error: `sever` is not a key of the configuration; did you mean `server`?",
-        f"{file}:2:9: error: `models` takes a list, not a mapping",
+        f"{file}:2:9: error: `models` takes a list, not a mapping; start each entry with `- `",
     ]
 
 
@@ -139,8 +139,8 @@ def test_policies_are_left_to_their_own_reader() -> None:
 
 def test_an_empty_part_is_an_error_and_not_a_default() -> None:
     assert errors("server:\nmodels:\n") == [
-        "1:8: `server` takes a mapping, not an empty value",
-        "2:8: `models` takes a list, not an empty value",
+        "1:8: `server` takes a mapping, not an empty value; write `key: value` lines",
+        "2:8: `models` takes a list, not an empty value; start each entry with `- `",
     ]
 
 
@@ -151,7 +151,7 @@ def test_a_file_of_a_hundred_thousand_mistakes_is_reported_in_time() -> None:
 
 def test_a_key_with_control_characters_stays_on_its_line_in_messages() -> None:
     [error] = errors('storage: {backends: {"a\\e[31m\\n": {type: kv_sqlite}}}')
-    assert error == "1:22: `a\\x1b[31m\\n` has no `db_path`"
+    assert error == "1:22: `a\\x1b[31m\\n` has no `db_path`; write `db_path: …` in it"
 
 
 def test_a_type_from_the_environment_is_not_shown() -> None:

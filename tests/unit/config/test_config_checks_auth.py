@@ -35,7 +35,9 @@ def test_a_provider_without_a_type_is_no_way_to_switch_authentication_off() -> N
     assert errors(with_server(head + "\n    type: none")) == [
         "5:13: `type` can't be `none`; use one of `api_key`, `custom`, `github_token`, `kubernetes`, `oauth2_token`"
     ]
-    assert errors(with_server("auth: {provider_config: []}")) == ["2:27: `provider_config` takes a mapping, not a list"]
+    assert errors(with_server("auth: {provider_config: []}")) == [
+        "2:27: `provider_config` takes a mapping, not a list; write `key: value` lines, without `- `"
+    ]
     [error] = errors(with_server(head + "\n    type: ${env.TYPE}"))
     assert error.startswith("5:13: the environment lacks `TYPE`")
 

@@ -41,7 +41,7 @@ def test_a_size_that_is_none_is_refused(written: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("{rotate_at: 1MB}", "`decision_log` has no `path`"),
+        ("{rotate_at: 1MB}", "`decision_log` has no `path`; write `path: …` in it"),
         ("{path: x, rotate_at: 1MB, keep: 0}", "`keep` takes a whole number from 1 to 1000, not `0`"),
         ("{path: stdout, rotate_at: 1MB}",
          "`path` takes a file, for standard output isn't rotated; write `decision_log: stdout`"),

@@ -20,7 +20,7 @@ def test_principals_may_share_by_an_attribute() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("fairness: teams", "`fairness` takes a mapping, not a text"),
+        ("fairness: teams", "`fairness` takes a mapping, not a text; write `key: value` lines"),
         ("fairness: {by: 0}", "`by` takes text, and YAML reads it as a number; write it in quotes"),
         ("fairness: {by: -1}", "`by` takes text, and YAML reads it as a number; write it in quotes"),
         ("fairness: {by: true}", "`by` takes text, and YAML reads it as a boolean; write it in quotes"),

@@ -46,8 +46,11 @@ def test_a_boolean_has_the_spellings_of_yaml(written: str, meant: bool) -> None:
 
 
 def test_a_boolean_is_nothing_else() -> None:
-    assert one_error(with_server("cors: maybe")) == "`cors` takes `true` or `false`, not `maybe`"
-    assert one_error(with_server("cors: []")) == "`cors` takes `true` or `false`, not a list"
+    for written, said in (("maybe", "`maybe`"), ("[]", "a list")):
+        error = one_error(with_server(f"auth: {{require: {written}}}"))
+        assert error == f"`require` takes `true` or `false`, not {said}"
+        error = one_error(with_server(f"cors: {written}"))
+        assert error.startswith(f"`cors` takes `true`, `false` or a mapping, not {said}")
     assert one_error(with_server("cors:")) == "`cors` needs a value"
 
 

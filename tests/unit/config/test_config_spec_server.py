@@ -10,9 +10,10 @@ from policy.source.diagnostics import quoted
 from server.config import CorsConfig
 from server.config.auth import CustomConfig
 from server.config.providers import VllmSettings
+from server.config.quota import CounterFile
 from server.config.safety import BedrockShields
 from server.config.shield_params import bedrock_params
-from server.config.storage import KvPostgresBackend, KvRedisBackend, Namespace, SqliteStore
+from server.config.storage import KvPostgresBackend, KvRedisBackend, Namespace
 from tests.support.config_texts import errors, load, with_provider, with_server
 
 SPEC = Path(__file__).parent / "spec"
@@ -117,13 +118,14 @@ quota:
 def test_q1_a_quota_as_printed() -> None:
     quota = load(with_server(QUOTA)).server.quota
     assert quota is not None
-    assert quota.kvstore == SqliteStore(type="sqlite", db_path=Path("quotas.db"))
+    assert quota.kvstore == CounterFile(type="sqlite", db_path=Path("quotas.db"))
     assert (quota.anonymous_max_requests, quota.authenticated_max_requests, quota.period) == (100, 1000, "day")
     assert errors(with_server(QUOTA.replace("day", "week"))) == [
         "8:13: `period` can't be `week`; use one of `day`, `hour`, `minute`"
     ]
     assert errors(with_server(QUOTA.replace("type: sqlite", "type: redis"))) == [
-        "4:13: `type` can't be `redis`; use `sqlite`"
+        "4:13: `type` can't be `redis`; use `sqlite`, or `{backend: NAME, namespace: TEXT}` with one of"
+        " `storage.backends`"
     ]
 
 

@@ -43,8 +43,8 @@ def test_a_group_may_be_a_program() -> None:
 
 
 WRONG = [
-    ("- {provider_id: own}", "7:3: `tool_groups[0]` has no `toolgroup_id`"),
-    ("- {toolgroup_id: a}", "7:3: `tool_groups[0]` has no `provider_id`"),
+    ("- {provider_id: own}", "7:3: `tool_groups[0]` has no `toolgroup_id`; write `toolgroup_id: …` in it"),
+    ("- {toolgroup_id: a}", "7:3: `tool_groups[0]` has no `provider_id`; write `provider_id: …` in it"),
     (
         "- {toolgroup_id: a, provider_id: owned}",
         "7:34: no provider of `tool_runtime` is called `owned`; did you mean `own`?",

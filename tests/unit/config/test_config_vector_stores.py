@@ -42,8 +42,11 @@ def test_settings_stand_under_the_same_key() -> None:
 
 
 WRONG = [
-    ("- {embedding_model: words}", "11:3: `vector_stores[0]` has no `vector_store_id`"),
-    ("- {vector_db_id: a}", "11:3: `vector_stores[0]` has no `embedding_model`"),
+    (
+        "- {embedding_model: words}",
+        "11:3: `vector_stores[0]` has no `vector_store_id`; write `vector_store_id: …` in it",
+    ),
+    ("- {vector_db_id: a}", "11:3: `vector_stores[0]` has no `embedding_model`; write `embedding_model: …` in it"),
     (
         "- {vector_db_id: a, embedding_model: word}",
         "11:38: no model of the configuration is called `word`; use `echo/words`",
@@ -85,7 +88,7 @@ WRONG = [
         "  {default_provider: near}",
         "11:4: `default_provider` is not a key of `vector_stores`; did you mean `default_provider_id`?",
     ),
-    ("  near", "11:3: `vector_stores` takes a list, not a text"),
+    ("  near", "11:3: `vector_stores` takes a list, not a text; start each entry with `- `"),
 ]
 
 
