@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from urllib.parse import quote
 
 from tests.support.application import ByToken
 from tests.support.callers import bearer
-from tests.support.files_server import BOUNDARY, form_of
+from tests.support.files_server import BOUNDARY, form_of, wait_until
 from tests.support.real_policy import Decided, decided
 from tests.support.registry_server import KINDS
 from tests.support.route_table import CENSUS, MESSAGE, WORDING
@@ -123,9 +122,7 @@ class Place:
     def _used(self) -> None:
         """Use a model, until that is written."""
         self._posted("/v1/completions", {"model": "open", "prompt": "hi"})
-        until = time.monotonic() + 10
-        while not self.request("GET", "/v1/usage", None, ADMIN).json["data"]:
-            assert time.monotonic() < until
+        wait_until(lambda: bool(self.request("GET", "/v1/usage", None, ADMIN).json["data"]))
 
     def _tool_name(self, _template: str) -> dict[str, str]:
         return {"tool_name": "searches/file_search"}
@@ -150,9 +147,7 @@ class Place:
     def _filled_store(self) -> dict[str, str]:
         """A store whose index is open."""
         made = {"vector_store_id": self._posted("/v1/vector_stores", {})["id"]}
-        until = time.monotonic() + 30
-        while self.send("POST /v1/vector-io/insert", made, ADMIN).status == 503:
-            assert time.monotonic() < until
+        wait_until(lambda: self.send("POST /v1/vector-io/insert", made, ADMIN).status != 503)
         return made
 
     def _input_file(self) -> dict[str, str]:
@@ -192,10 +187,9 @@ class Place:
             return {"response_id": self._posted("/v1/responses", {"model": "open", "input": "hi"})["id"]}
         script = dumps({"echo": {"content": "hi", "delay_ms": 5000}})
         made = self._posted("/v1/responses", {"model": "open", "input": script, "background": True})["id"]
-        one, until = f"/v1/responses/{made}", time.monotonic() + 10
+        one = f"/v1/responses/{made}"
         # Its worker asks the policy, too; once it waits for the model, all is asked.
-        while self.request("GET", one, None, ADMIN).json["status"] == "queued":
-            assert time.monotonic() < until
+        wait_until(lambda: self.request("GET", one, None, ADMIN).json["status"] != "queued")
         self._posted(f"{one}/cancel", None)
         return {"response_id": made}
 

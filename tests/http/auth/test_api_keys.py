@@ -59,3 +59,4 @@ def test_a_remembered_key_is_refused_once_it_is_over(opa_binary: Path, tmp_path:
         deadline = time.monotonic() + 30
         while models(running, key) != 401:
             assert time.monotonic() < deadline
+            time.sleep(0.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from server.http.api_route import AskingRoute
 from tests.support.application import ByToken
 from tests.support.budgeted_server import budgeted, chat, provider
 from tests.support.callers import ALICE
+from tests.support.files_server import wait_until
 from tests.support.identity_services import service
 from tests.support.real_policy import Decided
 from tests.support.responses_server import RESPONSES, events_of
@@ -36,9 +36,8 @@ def answered(running: Decided, **more: object) -> str:
     made = running.address.post(RESPONSES, {"model": "m", "input": "hi", "background": True, **more}, ALICE)
     assert made.status == 200, made.body
     identity: str = events_of(made.body)[0]["response"]["id"] if more.get("stream") else made.json["id"]
-    until = time.monotonic() + 10
-    while running.address.get(f"{RESPONSES}/{identity}", ALICE).json["status"] != "completed":
-        assert time.monotonic() < until
+    path = f"{RESPONSES}/{identity}"
+    wait_until(lambda: running.address.get(path, ALICE).json["status"] == "completed")
     return identity
 
 

@@ -19,6 +19,7 @@ from tests.support.budgeted_server import budgeted, provider
 from tests.support.callers import ALICE, OWN, bearer
 from tests.support.databases import rows
 from tests.support.failing_provider import Upstream, upstream
+from tests.support.files_server import wait_until
 from tests.support.identity_services import service
 from tests.support.responses_server import RESPONSES, Responding, events_of, responding
 
@@ -165,9 +166,7 @@ def test_it_is_charged_once_and_for_what_it_has_cost(opa_binary: Path, tmp_path:
             assert (answer.status, answer.headers["x-ratelimit-remaining-requests"]) == (200, left)
             identity = events_of(answer.body)[0]["response"]["id"] if stream else answer.json["id"]
             under_way = f"SELECT count(*) FROM responses_work WHERE id = 'work:{identity}' AND facet <> ''"  # noqa: S608 - a test
-            until = time.monotonic() + 10
-            while rows(str(home() / RECORDS_FILE), under_way)[0][0]:
-                assert time.monotonic() < until
+            wait_until(lambda sql=under_way: not rows(str(home() / RECORDS_FILE), sql)[0][0])
         refused = running.address.post(RESPONSES, asked, ALICE)
         assert (refused.status, refused.error["code"]) == (429, "insufficient_quota")
         # Two answers of 60 tokens were charged, and the budget of 100 is used up.

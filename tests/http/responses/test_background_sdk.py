@@ -31,6 +31,7 @@ def test_it_is_polled(client: OpenAI) -> None:
     until = time.monotonic() + 10
     while made.status in {"queued", "in_progress"}:
         assert time.monotonic() < until
+        time.sleep(0.02)
         made = client.responses.retrieve(made.id)
     assert (made.status, made.output_text) == ("completed", "echo: hello")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from server.http import held_lease
 from tests.support.callers import READER, bearer
 from tests.support.databases import empty_database, rows
 from tests.support.failing_provider import Upstream, upstream
+from tests.support.files_server import wait_until
 from tests.support.responses_server import RESPONSES, Responding, responding_on
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
@@ -73,9 +73,7 @@ def begun(place: Responding, far: Upstream) -> str:
 
 def test_what_one_has_no_place_for_the_other_answers(both: BOTH, far: Upstream) -> None:
     made = [both[0].made(**HELD)["id"] for _ in range(2 * AT_ONCE_EACH)]
-    until = time.monotonic() + 10
-    while len(far.asked) < len(made):
-        assert time.monotonic() < until
+    wait_until(lambda: len(far.asked) >= len(made))
     far.go_on.set()
     assert len({both[1].over(identity)["id"] for identity in made}) == len(made)
     assert len(far.asked) == len(made)
@@ -115,13 +113,10 @@ def test_what_is_shown_to_one_counts_for_the_other(both: BOTH, far: Upstream) ->
     ann = bearer("ann")
     held = [both[0].made("hold", ann, **HELD)["id"] for _ in range(2 * AT_ONCE_EACH)]
     waiting = both[0].made("never", ann, **HELD)["id"]
-    until = time.monotonic() + 10
-    while len(far.asked) < len(held):
-        assert time.monotonic() < until
-    table = "SELECT count(*) FROM answers_callers"
+    wait_until(lambda: len(far.asked) >= len(held))
     assert both[1].ask("GET", "/v1/models", caller=bearer("ann+modest")).status == 200
-    while rows(both[0].database, f"{table} WHERE body LIKE '%modest%'")[0][0] == 0:
-        assert time.monotonic() < until
+    written = "SELECT 1 FROM answers_callers WHERE body LIKE '%modest%'"
+    wait_until(lambda: bool(rows(both[0].database, written)))
     far.go_on.set()
     # The caller itself would show itself anew.
     done = both[0].over(waiting, READER)
@@ -135,9 +130,7 @@ def test_events_go_some_time_after_the_end(both: BOTH, monkeypatch: pytest.Monke
     identity = both[0].streamed("hi", model="m", background=True)[0]["response"]["id"]
     answer = both[0].ask("GET", f"{RESPONSES}/{identity}?stream=true")
     assert (answer.status, answer.error["param"]) == (400, "stream")
-    until = time.monotonic() + 10
     left = f"SELECT count(*) FROM answers_parts WHERE parent = '{identity}'"  # noqa: S608 - a test
     # Its input and its output stay.
-    while rows(both[0].database, left)[0][0] != 2:
-        assert time.monotonic() < until
+    wait_until(lambda: rows(both[0].database, left)[0][0] == 2)
     assert both[1].over(identity)["status"] == "completed"

@@ -104,6 +104,7 @@ class House:
         until = time.monotonic() + 20
         while not counted.items() <= (found := self.counts(caller, server, **query)).items():
             assert time.monotonic() < until, found
+            time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
