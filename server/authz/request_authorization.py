@@ -137,6 +137,11 @@ class Gate:
         """Have the lines of the decision log name the response that the request makes."""
         self._context = replace(self._context, response_id=response_id)
 
+    def act_as(self, principal: Principal | Anonymous) -> None:
+        """Ask from now on about the caller as it is now, about the route again, too; a refusal of the route stands."""
+        self._context = replace(self._context, principal=principal)
+        self._permit = None
+
     @property
     def lacks_token(self) -> bool:
         """True for a caller without a token where authentication is configured."""

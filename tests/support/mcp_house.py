@@ -49,8 +49,12 @@ _CONFIG = """
       auth:
         provider_config: {type: oauth2_token, jwks: {uri: "https://issuer.example/keys"}}
         route_policy:
+        - forbid: {paths: /v1/responses*}
+          when: user with barred in roles
         - permit: {paths: "*"}
         access_policy:
+        - forbid: {actions: [read], resource: "model::*"}
+          when: user with modest in roles
         - permit: {actions: [read], resource: "model::*"}
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from server.api.responses.background.kept_events import MOST_EVENT_BYTES, MOST_EVENTS, Batch
@@ -21,7 +21,7 @@ class HeldResponse(RenewedLease):
     """The lease of the work on `record`.
 
     `has_asked` once a provider or a tool may have been asked by this process, `is_done` once the response is over, and
-    `fault` is why its end could not be stored.
+    `fault` is why its end could not be stored. `look` is called with each renewal.
     """
 
     def __init__(self, later: LaterResponses, lease: Lease, record: Record) -> None:
@@ -31,6 +31,7 @@ class HeldResponse(RenewedLease):
         self.has_asked = False
         self.is_done = False
         self.fault: Exception | None = None
+        self.look: Callable[[], Awaitable[None]] | None = None
         self._later = later
 
     def lose(self) -> None:
@@ -45,6 +46,8 @@ class HeldResponse(RenewedLease):
         step, renewed = self._later.queue.renewing(self.lease)
         await self._later.queue.records.database.write(step)
         self.lease = renewed
+        if self.look is not None:
+            await self.look()
 
     @property
     def is_full(self) -> bool:

@@ -42,6 +42,7 @@ from server.quota.counters import CountersUnavailable
 from server.storage.blobs.store import BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overtaken, ParentGone
 from server.storage.records.guarded import Contended
+from server.storage.records.record import Record
 from server.storage.records.waiting import asker_of
 
 MOST_TAKEN: Final = 10
@@ -121,6 +122,7 @@ class ResponseWork:
         work = held.lease.work
         caller, (_, address) = await self._callers.newest(work), asker_of(work)
         gate = self._deferred.gate(caller, "POST", PATH, address=address, is_paid=True)
+        held.look = partial(self._look, work, gate)
         try:
             async with held.renewed():
                 try:
@@ -156,7 +158,9 @@ class ResponseWork:
             state,
             partial(self._keep, held, gate, context.filling),
             items.size,
-            through=lambda model: GatheringChat(model, held.asking, lambda: held.is_full),
+            through=lambda model: GatheringChat(
+                model, partial(self._asking, held, gate, body.model), lambda: held.is_full
+            ),
             read=read_joined,
             passing=None if held.lease.is_streamed else partial(held.pass_on, gate),
         )
@@ -174,6 +178,20 @@ class ResponseWork:
             await self._stream(held, gate, responding, chat)
         else:
             await responding.complete(chat)
+
+    async def _look(self, work: Record, gate: Gate) -> None:
+        """Have tools be asked for as the caller is now, where it has shown itself otherwise since."""
+        caller = await self._callers.newest(work)
+        if caller is not None and caller != gate.principal:
+            gate.act_as(caller)
+
+    async def _asking(self, held: HeldResponse, gate: Gate, model: str) -> None:
+        """Note that a model is asked now; raises the refusal if the caller may not ask it again."""
+        if held.has_asked:
+            caller = await self._callers.newest(held.lease.work)
+            gate.act_as(gate.principal if caller is None else caller)
+            await self._making.turns.model(gate, model)
+        await held.asking()
 
     async def _stream(self, held: HeldResponse, gate: Gate, responding: RespondingChat, chat: ChatRequest) -> None:
         limit = gate.storage_limit_of(held.record.owner)
