@@ -93,7 +93,10 @@ class Contexts:
             creation = await self._permit_filling(gate, body.conversation)
             given = len(items) - len(body.items)
             filling = Filling(creation, body.conversation, ItemList(items.ids[given:], items.texts[given:]))
-        await self._before(gate, body)
+        if body.conversation is None:
+            await self._before(gate, body)
+        else:
+            await self._read(gate, body.conversation, 1)  # it may have grown since
         await self._given(gate, body, identity)
         return Context(items, len(items) - len(body.items), system, filling)
 
@@ -120,10 +123,7 @@ class Contexts:
             return await self._responses.input_of(record) + output
         if body.conversation is None:
             return ItemList()
-        try:
-            pairs, has_more = await self._items.newest(gate, body.conversation, MOST_ITEMS)
-        except NotFound:
-            raise missing_reference("conversation", body.conversation) from None
+        pairs, has_more = await self._read(gate, body.conversation, MOST_ITEMS)
         if has_more and body.shown["truncation"] != "auto":
             sentence = (
                 f"the conversation has more than a model is asked with, {MOST_ITEMS} items or 4 MiB; "
@@ -131,6 +131,13 @@ class Contexts:
             )
             raise invalid(sentence, "conversation", "context_length_exceeded")
         return ItemList.of(pairs)
+
+    async def _read(self, gate: Gate, conversation: str, most: int) -> tuple[list[tuple[str, bytes]], bool]:
+        """Return the newest items of a conversation, and whether there are more; raises its 404."""
+        try:
+            return await self._items.newest(gate, conversation, most)
+        except NotFound:
+            raise missing_reference("conversation", conversation) from None
 
     async def _given(self, gate: Gate, body: ResponseBody, identity: str) -> ItemList:
         """Return the items of the request under new ids, with what is referred to in the place of references."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from server.api.responses import context
 from server.api.responses.background import queue, work
 from server.api.responses.background.worker import AT_ONCE_EACH
 from server.config.home import RECORDS_FILE, home
@@ -121,6 +122,19 @@ def test_what_is_gone_fails_what_names_it(place: Responding, far: Upstream, name
         "failed",
         f"there is no `{before}`, or you have no access to it",
     )
+
+
+def test_what_a_conversation_holds_since_is_not_counted(
+    place: Responding, far: Upstream, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = place.conversation(bearer(name))
+    waiting, _ = behind_others(place, far, name, conversation=conversation)
+    more = {"items": [{"role": "user", "content": text} for text in "abc"]}
+    assert place.ask("POST", f"/v1/conversations/{conversation}/items", more, bearer(name)).status == 200
+    monkeypatch.setattr(context, "MOST_ITEMS", 2)
+    far.go_on.set()
+    assert place.over(waiting, bearer(name))["status"] == "completed"
+    assert len(place.said_in(conversation, bearer(name))) == 5
 
 
 def test_what_is_too_old_is_not_done(
