@@ -11,9 +11,10 @@ from typing import Final
 
 from server.json_input.strict import Json
 from server.mcp.faults import HttpFailed, McpFailed, ProtocolFailed
+from server.mcp.kept_program import KeptProgram
 from server.mcp.messages import MOST_LISTED, MOST_TOOLS, read_greeting, read_listing, read_other, read_outcome
 from server.mcp.older import OlderHttp
-from server.mcp.stdio import Stdio
+from server.mcp.one_stream import OneStream
 from server.mcp.transport import VERSIONS, StreamableHttp, Transport
 from server.mcp.wire import Server, Wire
 
@@ -151,16 +152,14 @@ class Session:
 
 
 async def opened(wire: Wire, server: Server) -> Session:
-    """Return a new session; raises McpFailed and NoRoom.
+    """Return a new session; raises McpFailed and NoRoom. A program is started when it is asked for something.
 
     A server of the protocol's first version takes no greeting by `POST`; then it is asked for its long answer.
     """
     changes = Changes()
     program = wire.programs.get(server.url)
     if program is not None:
-        stdio = Stdio(wire, program, changes.note)
-        await stdio.open()
-        return await _on_one_stream(stdio, changes)
+        return Session(KeptProgram(wire, program, changes.note, _greeted), changes)
     streamable = StreamableHttp(wire, server, changes.note)
     try:
         streamable.version = await _greet(streamable)
@@ -175,21 +174,21 @@ async def opened(wire: Wire, server: Server) -> Session:
         await older.open(GREETING_SECONDS)
     except McpFailed:
         raise first from None
-    return await _on_one_stream(older, changes)
-
-
-async def _on_one_stream(stream: OlderHttp | Stdio, changes: Changes) -> Session:
-    """Return the session that begins on an open stream, which is closed where that fails."""
     try:
-        stream.version = await _greet(stream)
-        await _begun(stream)
+        await _greeted(older)
     except BaseException:
-        await stream.close()
+        await older.close()
         raise
-    return Session(stream, changes)
+    return Session(older, changes)
 
 
-async def _greet(transport: Transport) -> str:
+async def _greeted(stream: OneStream) -> None:
+    """Begin a session on an open stream."""
+    stream.version = await _greet(stream)
+    await _begun(stream)
+
+
+async def _greet(transport: Transport | OneStream) -> str:
     """Return the version of the protocol that the server speaks."""
     params = {
         "protocolVersion": VERSIONS[0],
@@ -204,7 +203,7 @@ async def _greet(transport: Transport) -> str:
     return spoken
 
 
-async def _begun(transport: Transport) -> None:
+async def _begun(transport: Transport | OneStream) -> None:
     try:
         await transport.notify("notifications/initialized")
     except TimeoutError:

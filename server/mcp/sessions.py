@@ -110,8 +110,6 @@ class Sessions:
     def _taken(self, key: _Key, server: Server) -> _Kept:
         kept = self._kept.get(key)
         if kept is None:
-            if server.url in self.wire.programs:
-                self._make_room()
             turn = self._turn()
             session = asyncio.ensure_future(opened(self.wire, server))
             kept = self._kept[key] = _Kept(key, CURRENT.get(), turn, session)
@@ -133,19 +131,6 @@ class Sessions:
             self._drop(min(idle, key=lambda kept: kept.left_at))
             turn = self._shares.take_now()
         return turn
-
-    def _make_room(self) -> None:
-        """End an unused program where there is no room for one more: one of the caller's, else one of any caller's."""
-        processes, caller = self.wire.processes, CURRENT.get()
-        turn = processes.take_now()
-        if turn is not None:
-            turn.end()
-            return
-        idle = [kept for kept in self._kept.values() if not kept.users and kept.key.url in self.wire.programs]
-        own = [kept for kept in idle if kept.caller == caller]
-        if own or processes.used >= processes.share.capacity:
-            for kept in sorted(own or idle, key=lambda kept: kept.left_at)[:1]:
-                self._drop(kept)
 
     def _leave(self, kept: _Kept) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from json import dumps
 from typing import Final
 
+from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom, Turn
 from server.json_input.strict import Json
 from server.mcp.faults import McpFailed
@@ -18,7 +19,10 @@ from server.mcp.wire import Wire
 _AT_ONCE: Final = 16 * 1024
 """Bytes that are looked at in one turn of the event loop."""
 
-_ENDED: Final = "the program of the tools has ended"
+ENDED: Final = "the program of the tools has ended"
+"""What is told of a call whose process has ended, or has failed before."""
+
+_CLOSING: Final = "end of a program of tools"
 
 
 class Stdio(OneStream):
@@ -26,6 +30,7 @@ class Stdio(OneStream):
 
     def __init__(self, wire: Wire, program: Program, changed: Callable[[], None]) -> None:
         super().__init__(wire, changed)
+        self.caller = CURRENT.get()
         self._program = program
         self._process: ProgramProcess | None = None
         self._turn: Turn | None = None
@@ -43,12 +48,17 @@ class Stdio(OneStream):
         reading = self._read(self._process.answers)
         self._reading = asyncio.get_running_loop().create_task(reading, name="answers of a program of tools")
 
+    def make_way(self) -> None:
+        """End the program soon; nothing is asked of it any more."""
+        self._end(McpFailed(ENDED))
+        self._wire.background.start(_CLOSING, self.close())
+
     async def close(self) -> None:
         """End the program; its place is free once it is gone."""
         process, self._process = self._process, None
         if process is None:
             return
-        self._end(McpFailed(_ENDED))
+        self._end(McpFailed(ENDED))
         try:
             if self._reading is not None:
                 self._reading.cancel()
@@ -58,6 +68,7 @@ class Stdio(OneStream):
             try:
                 await process.end()
             finally:
+                self._wire.processes.left(self)
                 if self._turn is not None:
                     self._turn.end()
 
@@ -65,22 +76,22 @@ class Stdio(OneStream):
         line = dumps(message, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         async with self._writing:
             if self._process is None:
-                raise McpFailed(_ENDED)
+                raise McpFailed(ENDED)
             self._process.questions.write(line)
             try:
                 await self._process.questions.drain()
             except ConnectionError:
-                raise McpFailed(_ENDED) from None
+                raise McpFailed(ENDED) from None
 
     async def _read(self, answers: asyncio.StreamReader) -> None:
-        fault: McpFailed | NoRoom = McpFailed(_ENDED)
+        fault: McpFailed | NoRoom = McpFailed(ENDED)
         try:
             with contextlib.suppress(ConnectionError):
                 await self._heard_all(answers)
         except (McpFailed, NoRoom) as failed:
             fault = failed
         self._end(fault)
-        self._wire.background.start("end of a program of tools", self.close())
+        self._wire.background.start(_CLOSING, self.close())
 
     async def _heard_all(self, answers: asyncio.StreamReader) -> None:
         rest, size = list[bytes](), 0
@@ -88,17 +99,14 @@ class Stdio(OneStream):
             while piece := await answers.read(_AT_ONCE):
                 self._flow.add(len(piece))
                 *lines, last = piece.split(b"\n")
-                for line in lines:
-                    rest.append(line)
-                    await self._heard_line(b"".join(rest))
+                if lines:
+                    lines[0] = b"".join((*rest, lines[0]))
                     rest, size = [], 0
+                # Some programs write words beside their messages, and there may be thousands of lines.
+                for line in [line for line in lines if line.lstrip().startswith(b"{")]:
+                    await self._heard(line)
                 rest.append(last)
                 size += len(last)
                 room.hold(size)
                 # What has come already is handed out without a pause, and others have turns too.
                 await asyncio.sleep(0)
-
-    async def _heard_line(self, line: bytes) -> None:
-        # Some programs write words beside their messages.
-        if line.lstrip().startswith(b"{"):
-            await self._heard(line)

@@ -19,6 +19,7 @@ from server.json_input.body_parser import BodyCheck
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson, Json
 from server.mcp.faults import HttpFailed, McpFailed
+from server.mcp.places import Places
 from server.mcp.programs import PROGRAMS, Program
 from server.net.log_filter import quieten_clients
 from server.net.outbound import GuardedResolver, Lookup, Reach, Unreachable, look_up
@@ -58,7 +59,7 @@ class Wire:
 
     It follows no redirects, keeps no cookies, takes neither proxies nor passwords from the environment, and connects to
     what `reach` permits. `programs` are servers of tools that run here, by the addresses that stand for them, and
-    `processes` the room for their processes. `background` has the tasks whose ends nothing waits for.
+    `processes` the places for their processes. `background` has the tasks whose ends nothing waits for.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Wire:
     ) -> None:
         self.reach = reach
         self.programs = programs or {}
-        self.processes = FairShares(PROGRAMS)
+        self.processes = Places(PROGRAMS)
         self.background = BackgroundTasks()
         self._reader = reader
         self._tls = tls

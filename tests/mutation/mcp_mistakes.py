@@ -255,4 +255,22 @@ MCP_MISTAKES = (
         "    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGTERM)\n",
         "",
     ),
+    Mistake(
+        "a program that is idle makes no way",
+        "server/mcp/places.py",
+        "            self._make_way()\n            return",
+        "            return",
+    ),
+    Mistake(
+        "a program whose call has ended makes no way",
+        "server/mcp/places.py",
+        "        self._idle[program] = None\n        self._make_way()\n",
+        "        self._idle[program] = None\n",
+    ),
+    Mistake(
+        "a program makes way while it is called",
+        "server/mcp/kept_program.py",
+        "                self._wire.processes.busy(self._stdio)\n",
+        "",
+    ),
 )

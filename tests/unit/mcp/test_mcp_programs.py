@@ -8,8 +8,9 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from server.mcp import session as session_module
 from server.mcp import wire as wire_module
 from server.mcp.faults import McpFailed
 from server.mcp.programs import Program, ProgramProcess, program_address
+from server.mcp.session import Session
 from server.mcp.sessions import Sessions
 from server.mcp.wire import Server, Wire
 from server.net.outbound import Reach
@@ -239,11 +241,70 @@ def test_programs_are_bounded_and_unused_ones_make_room(monkeypatch: pytest.Monk
         assert await call(sessions, "process", owner=BOB) == others
         third: Caller = ("principal", "https://issuer", "carol")
         assert await call(sessions, "echo", owner=third, text="x") == "x"
-        CURRENT.set(third)
-        async with sessions.using(third, Server(program_address("one"), {})):
-            # One that is in use is left alone.
-            with pytest.raises(NoRoom):
-                await call(sessions, "echo", "two", owner=third)
+
+    run(course)
+
+
+def test_a_program_makes_way_at_once_unless_a_call_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_module, "PROGRAMS", replace(wire_module.PROGRAMS, capacity=2, each=1, seconds=30.0))
+    third: Caller = ("principal", "https://issuer", "carol")
+
+    async def course(sessions: Sessions) -> None:
+        async with asyncio.timeout(10), AsyncExitStack() as stack:
+            held = list[tuple[Caller, Session]]()
+            for owner in (ALICE, BOB):
+                # As a response holds them while its model is asked.
+                CURRENT.set(owner)
+                using = sessions.using(owner, Server(program_address("one"), {}))
+                held.append((owner, await stack.enter_async_context(using)))
+                await held[-1][1].tools()
+            assert await call(sessions, "echo", owner=third, text="x") == "x"
+            for owner, session in held:
+                CURRENT.set(owner)
+                assert (await session.call("echo", {"text": "again"})).text == "again"
+            under_way = [asyncio.create_task(call(sessions, "never", owner=owner)) for owner in (ALICE, BOB)]
+            await asyncio.sleep(0.1)
+            waiting = asyncio.create_task(call(sessions, "echo", owner=third, text="y"))
+            assert not (await asyncio.wait([waiting], timeout=0.3))[0]
+            under_way[0].cancel()
+            assert await waiting == "y"
+            under_way[1].cancel()
+            await asyncio.wait(under_way)
+
+    run(course)
+
+
+def test_a_place_that_is_waited_for_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_module, "PROGRAMS", replace(wire_module.PROGRAMS, capacity=1, each=1, seconds=0.3))
+
+    async def course(sessions: Sessions) -> None:
+        await call(sessions, "echo")
+        under_way = asyncio.create_task(call(sessions, "never"))
+        await asyncio.sleep(0.05)
+        with pytest.raises(NoRoom):
+            await call(sessions, "echo", owner=BOB)
+        under_way.cancel()
+        await asyncio.wait([under_way])
+
+    run(course)
+
+
+@pytest.mark.alone
+def test_lines_that_are_no_messages_cost_little_more_than_to_find_them() -> None:
+    """They come by the thousand in one turn of the event loop."""
+    piece = b"\n" * 16 * 1024
+
+    async def course(sessions: Sessions) -> None:
+        await call(sessions, "process")
+        ratios = list[float]()
+        for _ in range(5):
+            began = time.thread_time()
+            for _ in range(400_000 // len(piece)):
+                assert not [line for line in piece.split(b"\n") if line.lstrip().startswith(b"{")]
+            found = time.thread_time()
+            assert await call(sessions, "blank", text="\n")
+            ratios.append((time.thread_time() - found) / (found - began))
+        assert min(ratios) < 2
 
     run(course)
 

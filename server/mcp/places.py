@@ -1,0 +1,82 @@
+"""The places for processes of programs of tools: which program makes way for another one, and when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from server.fairness.caller import CURRENT, Caller
+from server.fairness.shares import FairShares, Share, Turn
+
+
+class Yielding(Protocol):
+    """A program that runs for a caller."""
+
+    @property
+    def caller(self) -> Caller:
+        """The caller whose share its place is of."""
+        ...
+
+    def make_way(self) -> None:
+        """End the process soon, after which its place is free."""
+        ...
+
+
+class Places:
+    """Hands out the places of `share`; a program without a call under way is `idle`, and makes way where one is waited
+    for.
+    """
+
+    def __init__(self, share: Share) -> None:
+        self._shares = FairShares(share)
+        self._waiting = Counter[Caller]()
+        self._idle: dict[Yielding, None] = {}
+        self._leaving: set[Yielding] = set()
+
+    @property
+    def used(self) -> int:
+        """Places that are taken."""
+        return self._shares.used
+
+    async def take(self) -> Turn:
+        """Return a place for the current caller, which its holder has to end.
+
+        Raises NoRoom where no program has made way within the share's `seconds`.
+        """
+        turn = self._shares.take_now()
+        if turn is not None:
+            return turn
+        caller = CURRENT.get()
+        self._waiting[caller] += 1
+        try:
+            self._make_way()
+            return await self._shares.take()
+        finally:
+            self._waiting -= Counter([caller])
+
+    def idle(self, program: Yielding) -> None:
+        """Take note that a program has no call under way any more."""
+        self._idle[program] = None
+        self._make_way()
+
+    def busy(self, program: Yielding) -> None:
+        """Take note that a program is called."""
+        self._idle.pop(program, None)
+
+    def left(self, program: Yielding) -> None:
+        """Take note that a program has ended; its place is free."""
+        self._idle.pop(program, None)
+        self._leaving.discard(program)
+
+    def _make_way(self) -> None:
+        """Let programs make way, as many as are waited for: callers' own first, and others where no place is free.
+
+        Of those, the one that is idle for longest goes first.
+        """
+        is_full = self._shares.used >= self._shares.share.capacity
+        for program in sorted(self._idle, key=lambda idle: not self._waiting[idle.caller]):
+            own = self._waiting[program.caller] - sum(each.caller == program.caller for each in self._leaving)
+            if own > 0 or (is_full and self._waiting.total() > len(self._leaving)):
+                del self._idle[program]
+                self._leaving.add(program)
+                program.make_way()
