@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def test_every_configuration_of_the_page_loads_without_a_word_and_has_somebody_b
     monkeypatch.setenv("OSTIARY_HOME", str(tmp_path))
     config = load(text)
     if config.server.auth.provider_config is not None:
-        assert authenticator(config.server.auth) is not None
+        made = authenticator(config.server.auth)
+        assert made is not None
+        asyncio.run(made.close())
     if config.server.quota is not None:
         assert build_admission(config).quota is not None
 

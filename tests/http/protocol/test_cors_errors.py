@@ -188,8 +188,8 @@ def test_methods_are_listed_in_any_case(methods: str) -> None:
 
 def sent_by_openai() -> list[str]:
     """Every request header that OpenAI's client for Python sends by itself, but for those that the lists name."""
-    client = openai.OpenAI(api_key="sk-x", organization="o", project="p", base_url="http://here.invalid")
-    own = {name.lower() for name in client.default_headers}
+    with openai.OpenAI(api_key="sk-x", organization="o", project="p", base_url="http://here.invalid") as client:
+        own = {name.lower() for name in client.default_headers}
     return sorted(own - {"authorization", "content-type", "accept"})
 
 
