@@ -27,6 +27,7 @@ server:
 WITHOUT = "import sys; sys.modules['faiss'] = None; from server.cli.main import main; main()"
 
 
+@pytest.mark.alone
 def test_health_answers_at_once_and_the_index_is_ready_later(opa_binary: Path, tmp_path: Path) -> None:
     config = written(tmp_path, CONFIG.replace("TYPE", "lancedb"))
     with (

@@ -184,6 +184,7 @@ def test_a_large_completion_that_is_not_read_is_cut_off(
         assert len(received) < len(body)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_provider_is_left_at_once_when_the_client_goes(provider: Scripted, address: Address, stream: bool) -> None:
     waited = []

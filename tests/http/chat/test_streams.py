@@ -114,6 +114,7 @@ def test_an_empty_account_is_not_worth_a_retry(address: Address, server: Upstrea
     assert (answer.error["code"], answer.headers["x-should-retry"]) == ("insufficient_quota", "false")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_provider_is_let_go_when_the_client_goes(address: Address, server: Upstream, stream: bool) -> None:
     with Client(address, "silent" if stream else "sleepy", stream=stream) as client:
@@ -125,6 +126,7 @@ def test_the_provider_is_let_go_when_the_client_goes(address: Address, server: U
         assert server.left.wait(0.9), "the provider was left alone only by its own time limit"
 
 
+@pytest.mark.alone
 def test_the_provider_is_let_go_though_another_request_waits_behind_the_stream(
     address: Address, server: Upstream
 ) -> None:
@@ -145,6 +147,7 @@ def test_a_client_that_never_reads_is_cut_off(
         assert len(client.read_to_end()) < 20_000_000
 
 
+@pytest.mark.alone
 def test_a_client_that_reads_slowly_gets_everything(
     address: Address, server: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

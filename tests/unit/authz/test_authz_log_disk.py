@@ -127,6 +127,7 @@ def test_a_link_in_the_place_of_a_journal_is_not_followed(tmp_path: Path) -> Non
     assert (tmp_path / "log").read_bytes() == b""
 
 
+@pytest.mark.alone
 def test_once_a_sink_has_failed_for_long_it_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 1.0)
 

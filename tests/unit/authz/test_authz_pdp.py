@@ -142,6 +142,7 @@ async def mute(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamW
     await reader.read()
 
 
+@pytest.mark.alone
 def test_a_silent_opa_costs_three_deadlines_and_then_next_to_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         async with scripted(mute, tmp_path / "s") as peer, transport_to(peer.address, deadline=0.05) as transport:

@@ -30,6 +30,7 @@ async def refused(index: VectorIndex) -> IndexUnavailable:
     return caught.value
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_waits_for_the_opening(kind: str, tmp_path: Path) -> None:
     async def run() -> None:
