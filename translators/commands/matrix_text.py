@@ -48,7 +48,7 @@ def show_matrix(matrix: Matrix, target: TextIO = sys.stdout) -> None:
 
 def _introduction(matrix: Matrix) -> Iterator[str]:
     yield f"revision {matrix.revision}; yes and no, or the resources for which it is permitted:"
-    yield "own: the caller's; same teams: of an owner who shares a team; others': of anybody else;"
+    yield "own: the caller's; same teams: of an owner who shares a team; others': of any other caller;"
     yield "config: defined by the configuration; unowned: records without an owner"
     if not matrix.authentication:
         yield "authentication is off: every access question of an anonymous caller is permitted"
