@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -20,7 +21,9 @@ from server.net.tls import ServerTls, client_context
 
 
 def preflight(config: Config) -> list[str]:
-    """Return one sentence for each danger of the certificates and keys, and each file of keys that no token fits.
+    """Return one sentence for each danger of the certificates and keys, and for each file that may come later.
+
+    Those are files of keys by which no token can be verified, and programs of tool groups.
 
     Raises UnusableCertificate, UnusableAuthorities, UnusableEndpoint and KeyStoreUnusable for what keeps a server from
     starting.
@@ -29,7 +32,8 @@ def preflight(config: Config) -> list[str]:
     for cafile in _authorities(config):
         client_context(cafile, verify=True)
     _check_identity(config.server.auth.provider_config)
-    return [*(() if tls is None else tls.doubts()), *_lacking_keys(config.server.auth.provider_config)]
+    lacking = [*_lacking_keys(config.server.auth.provider_config), *_lacking_programs(config)]
+    return [*(() if tls is None else tls.doubts()), *lacking]
 
 
 def server_tls(settings: ServerConfig) -> ServerTls | None:
@@ -74,6 +78,16 @@ def _lacking_keys(provider: ProviderOfIdentity | None) -> Iterator[str]:
             reason = "is not a JWK Set"
         if reason is not None:
             yield f"the file of keys `{path}` {reason}, so no token is accepted yet; look at `jwks.uri`"
+
+
+def _lacking_programs(config: Config) -> Iterator[str]:
+    """Yield a sentence for each program of a tool group that can't be run now."""
+    for group in config.tool_groups:
+        if group.mcp_command is None:
+            continue
+        program = group.mcp_command.command[0]
+        if not (Path(program).is_file() and os.access(program, os.X_OK)):
+            yield f"the tool group `{group.toolgroup_id}` names `{program}`, which is no program that can be run"
 
 
 def _check_identity(provider: ProviderOfIdentity | None) -> None:

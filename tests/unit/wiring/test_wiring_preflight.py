@@ -1,4 +1,4 @@
-"""The files of keys that `ostiary run --check` looks at, by which no token can be verified."""
+"""The files that `ostiary run --check` looks at and that may come later: keys of tokens, programs of tool groups."""
 
 from __future__ import annotations
 
@@ -38,3 +38,17 @@ def test_a_file_with_a_key_is_fine(tmp_path: Path) -> None:
 
 def test_the_development_key_is_made_at_the_start() -> None:
     assert doubts(home() / JWKS_FILE) == []
+
+
+def test_a_program_of_a_tool_group_that_is_not_there(tmp_path: Path) -> None:
+    program = tmp_path / "tools"
+    text = (
+        "providers: {tool_runtime: [{provider_id: mcp, provider_type: 'remote::model-context-protocol'}]}\n"
+        f"tool_groups: [{{toolgroup_id: clock, provider_id: mcp, mcp_command: {{command: [{program}]}}}}]\n"
+    )
+    told = [f"the tool group `clock` names `{program}`, which is no program that can be run"]
+    assert preflight(load(text)) == told
+    program.touch(mode=0o600)
+    assert preflight(load(text)) == told
+    program.chmod(0o700)
+    assert preflight(load(text)) == []
