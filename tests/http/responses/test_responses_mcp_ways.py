@@ -103,6 +103,8 @@ def test_what_tools_have_done_stays_when_the_model_fails_then(house: McpHouse) -
     asked = calls(("s__echo", {"text": "x"}), then={"error": {"status": 500}})
     failed = finished(house, house.made(asked, house.tool(), background=True)["id"])
     assert (failed["status"], failed["error"]["code"]) == ("failed", "server_error")
+    # The first answer was charged.
+    assert failed["usage"]["input_tokens"] > 0
     assert [(item["type"], item.get("output")) for item in failed["output"]] == [
         ("mcp_list_tools", None),
         ("mcp_call", "x"),

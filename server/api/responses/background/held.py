@@ -21,7 +21,8 @@ class HeldResponse(RenewedLease):
     """The lease of the work on `record`.
 
     `has_asked` once a provider or a tool may have been asked by this process, `is_done` once the response is over, and
-    `fault` is why its end could not be stored. `look` is called with each renewal.
+    `fault` is why its end could not be stored. `look` is called with each renewal. `usage` is what the answers so far
+    have cost, of a response without events.
     """
 
     def __init__(self, later: LaterResponses, lease: Lease, record: Record) -> None:
@@ -31,6 +32,7 @@ class HeldResponse(RenewedLease):
         self.has_asked = False
         self.is_done = False
         self.fault: Exception | None = None
+        self.usage: Json | None = None
         self.look: Callable[[], Awaitable[None]] | None = None
         self._later = later
 
@@ -75,6 +77,7 @@ class HeldResponse(RenewedLease):
         """Store the output of a response without events as far as it has come; raises as `LaterResponses.pass_on`
         does.
         """
+        self.usage = state.usage
         output = output_of({"output": state.output()})
         limit = gate.storage_limit_of(self.record.owner)
         async with self.lock:
@@ -101,7 +104,7 @@ class HeldResponse(RenewedLease):
     async def conclude(self, status: str, error: Json | None) -> None:
         """End the response for another reason than its answer; raises Overtaken."""
         async with self.lock:
-            await self._later.conclude(self.lease, self.record, status, error)
+            await self._later.conclude(self.lease, self.record, status, error, self.usage)
             self.is_done = True
 
     async def pause(self, seconds: int) -> None:

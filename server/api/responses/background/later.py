@@ -160,13 +160,14 @@ class LaterResponses:
             await records.write(limit, record.owner, Stored(0, size), *steps)
         self._told_of(lease, events)
 
-    async def conclude(self, lease: Lease, record: Record, status: str, error: Json | None) -> None:
-        """End a response for another reason than its answer, with its output as far as that is stored.
-
-        Raises Overtaken.
+    async def conclude(
+        self, lease: Lease, record: Record, status: str, error: Json | None, usage: Json | None = None
+    ) -> None:
+        """End a response for another reason than its answer, with its output as far as that is stored, and what it has
+        cost as far as that is known. Raises Overtaken.
         """
         output = await (self.events.output(record.id) if lease.is_streamed else self._passed(record))
-        shown = {**members_of(record), "status": status, "error": error, "output": output}
+        shown = {**members_of(record), "status": status, "error": error, "output": output, "usage": usage}
         kind = "response.failed" if status == "failed" else "response.incomplete"
         events = [{"type": kind, "sequence_number": lease.number, "response": shown}]
         steps, _ = await self._end(lease, record, shown, output_of(shown), events)
