@@ -100,3 +100,6 @@ ROUTING: Final = frozenset(_CHOICES.split())
 
 A provider of another machine gets no name but those of `PASSED` anyway; these are searched inside of their values.
 """
+
+USERS_REGION: Final = ("web_search_options", "user_location", "approximate", "region")
+"""The path of the one member in OpenAI's document that has such a name and passes: it tells where the user is."""

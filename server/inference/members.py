@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from server.inference.account_ids import ACCOUNT_IDS, FILE_ID, ids_of, plainly
 from server.inference.file_parts import NamedFile, parts_of
-from server.inference.known_members import CHANGED, CUT, PASSED, ROUTING, SHIELDS, STAMPED, TOOL_TYPES
+from server.inference.known_members import CHANGED, CUT, PASSED, ROUTING, SHIELDS, STAMPED, TOOL_TYPES, USERS_REGION
 from server.json_input.strict import Document, InvalidJson, Json, Place
 
 MOST_ALLOWED: Final = 32
@@ -100,13 +100,14 @@ def found_of(
 
 def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
     """Yield the names of members, and the paths of inner ones, that are not known to be harmless."""
+    users_place = _users_place(body)
     for name, value in body.items():
         if name in own or name in SHIELDS:
             continue
         if name not in PASSED:
             yield name
         elif type(value) is dict and name not in _UNSEARCHED:
-            yield from (f"{name}.{inner}" for inner in _routing(value))
+            yield from (f"{name}.{inner}" for inner in _routing(value, users_place))
             yield from ids_of(name, value, addresses=False)
     metadata = body.get("metadata")
     if type(metadata) is dict:
@@ -119,13 +120,22 @@ def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
             yield "tools.type"
 
 
-def _routing(value: Json) -> Iterator[str]:
-    """Yield names inside a value that routers read, however they are written."""
+def _users_place(body: Json) -> Any:
+    """Return the object that tells where the user is, if its region is a text; None otherwise."""
+    place: Any = body
+    for name in USERS_REGION[:-1]:
+        place = place.get(name) if type(place) is dict else None
+    return place if type(place) is dict and type(place.get(USERS_REGION[-1])) is str else None
+
+
+def _routing(value: Json, users_place: Any) -> Iterator[str]:
+    """Yield names inside a value that routers read, however they are written; the user's region is none."""
     waiting: list[Any] = [value]
     while waiting:
         match waiting.pop():
             case dict() as members:
-                yield from (name for name in members if plainly(name) in ROUTING)
+                passed = USERS_REGION[-1] if members is users_place else None
+                yield from (name for name in members if name != passed and plainly(name) in ROUTING)
                 waiting += members.values()
             case list() as values:
                 waiting += values

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.relay_server import CHATS, MESSAGES, Relaying, relaying
 
+PLACE: dict[str, Any] = {"city": "Munich", "country": "DE", "timezone": "Europe/Berlin"}
 CHOOSING: dict[str, Any] = {
     # LiteLLM
     "fallbacks": [{"m": ["other"]}],
@@ -51,6 +52,8 @@ CHOOSING: dict[str, Any] = {
 }
 INSIDE: dict[str, tuple[str, Any]] = {
     "web_search_options.provider": ("web_search_options", {"provider": "other"}),
+    # OpenAI's document has `region` in one place alone, and as a text.
+    "web_search_options.region": ("web_search_options", {"region": "eu", "user_location": {"approximate": {}}}),
     "stream_options.extra_body": ("stream_options", {"inner": [{"extra_body": {}}]}),
     "reasoning.Model": ("reasoning", {"Model": "other"}),
     "chat_template_kwargs.api-base": ("chat_template_kwargs", {"api-base": "x"}),
@@ -66,6 +69,7 @@ PASSING: dict[str, Any] = {
     "guided_json": {"type": "object"},
     "metadata": {"model": "a note"},
     "seed": 1,
+    "web_search_options": {"user_location": {"type": "approximate", "approximate": {**PLACE, "region": "Bavaria"}}},
 }
 
 
@@ -100,6 +104,25 @@ def test_one_inside_of_another_member_reaches_no_provider(strict: Relaying, path
     name, value = INSIDE[path]
     answer = strict.chat(**{name: value})
     assert (answer.status, answer.error["param"], strict.far.asked) == (400, path, [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"user_location": {"region": "eu"}},
+        {"user_location": {"Approximate": {"region": "eu"}}},
+        {"user_location": {"approximate": {"Region": "eu"}}},
+        {"user_location": {"approximate": {"region": {"name": "eu"}}}},
+        {"user_location": {"approximate": {"region": "eu", "city": {"region": "eu"}}}},
+        {"user_location": [{"approximate": {"region": "eu"}}]},
+    ],
+)
+def test_a_region_elsewhere_than_the_users_place_reaches_no_provider(strict: Relaying, options: Any) -> None:
+    strict.far.asked.clear()
+    answer = strict.chat(web_search_options=options)
+    assert answer.status == 400
+    assert answer.error["param"].casefold() == "web_search_options.region"
+    assert strict.far.asked == []
 
 
 @pytest.mark.parametrize(
