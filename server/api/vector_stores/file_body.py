@@ -63,12 +63,10 @@ def read_batch(document: Document) -> Json:
     given = [name for name in ("file_ids", "files") if body.get(name) is not None]
     if len(given) != 1:
         raise wrong("file_ids", "or `files` names the files of a batch, and one of the two alone")
-    if given == ["files"]:
-        for name in ("chunking_strategy", "attributes"):
-            if body.get(name) is not None:
-                raise wrong(name, "stands in each of `files`, not beside them")
-        return {"files": _files(body["files"]), "listed": "files"}
     chosen = {"attributes": attributes_of(body), "chunking": chunking_of(body)}
+    if given == ["files"]:
+        # By OpenAI's document what stands beside `files` is ignored: each of them has its own.
+        return {"files": _files(body["files"]), "listed": "files"}
     ids = read_file_ids(body["file_ids"], "file_ids", MOST_BATCHED)
     if not ids:
         raise wrong("file_ids", "is empty")

@@ -34,8 +34,10 @@ def test_files_have_what_each_of_them_is_given(kept: Holding) -> None:
     store, files = kept.made(), [kept.file() for _ in range(2)]
     static = {"type": "static", "static": {"max_chunk_size_tokens": 300, "chunk_overlap_tokens": 0}}
     each = [{"file_id": files[0], "attributes": {"a": 1}}, {"file_id": files[1], "chunking_strategy": static}]
-    kept.got("POST", f"/{store}/file_batches", {"files": each})
-    assert kept.got("GET", f"/{store}/files/{files[0]}")["attributes"] == {"a": 1}
+    # What stands beside `files` counts for none of them.
+    kept.got("POST", f"/{store}/file_batches", {"files": each, "attributes": {"b": 2}, "chunking_strategy": static})
+    shown = kept.got("GET", f"/{store}/files/{files[0]}")
+    assert (shown["attributes"], shown["chunking_strategy"] == static) == ({"a": 1}, False)
     assert kept.got("GET", f"/{store}/files/{files[1]}")["chunking_strategy"] == static
     both = {"file_ids": [kept.file()], "attributes": {"b": "c"}, "chunking_strategy": static}
     kept.got("POST", f"/{store}/file_batches", both)
@@ -73,7 +75,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"file_ids": []}, "file_ids"),
     ({"files": []}, "files"),
     ({"file_ids": ["a"], "files": [{"file_id": "a"}]}, "file_ids"),
-    ({"files": [{"file_id": "a"}], "attributes": {}}, "attributes"),
+    ({"files": [{"file_id": "a"}], "attributes": 1}, "attributes"),
+    ({"files": [{"file_id": "a"}], "chunking_strategy": "auto"}, "chunking_strategy"),
     ({"files": [{"file_id": "a"}, {"file_id": "a"}]}, "files[1].file_id"),
     ({"files": ["a"]}, "files[0]"),
     ({"files": [{"file_id": "a", "attributes": {"b": None}}]}, "files[0].attributes.b"),
