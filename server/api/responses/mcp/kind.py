@@ -80,9 +80,9 @@ class McpServers:
                 session, listed = None, []
             room -= size
             permitted = await _permitted(gate, remote, listed)
-            told: Json = {"tools": [tool for tool in listed if tool["name"] in permitted], "error": fault}
-            if fault is not None or told["tools"] not in known.get(remote.label, ()):
-                tools.listed.append(_listed(remote, told))
+            shown = [_shown(tool) for tool in listed if tool["name"] in permitted]
+            if fault is not None or shown not in known.get(remote.label, ()):
+                tools.listed.append(_listed(remote, shown, fault))
             if session is None:
                 continue
             calling[remote.label] = Calling(gate, remote, session)
@@ -171,22 +171,29 @@ def _listings(context: Context) -> dict[str, list[list[Json]]]:
         if identity.startswith(_LISTING):
             item = loads(bytes(text))
             if type(item.get("server_label")) is str and item.get("error") is None:
-                found.setdefault(item["server_label"], []).append(item.get("tools"))
+                tools = item.get("tools")
+                shown = [_shown(tool) for tool in tools if type(tool) is dict] if type(tools) is list else []
+                found.setdefault(item["server_label"], []).append(shown)
     return found
 
 
-def _listed(remote: Remote, told: Json) -> tuple[Beginning, Outcome]:
+def _shown(tool: Json) -> Json:
+    """Return a tool without members that are null: OpenAI's document lets them be absent, and clients want that."""
+    return {name: value for name, value in tool.items() if value is not None}
+
+
+def _listed(remote: Remote, shown: list[Json], fault: str | None) -> tuple[Beginning, Outcome]:
     beginning = Beginning(
         "mcp_list_tools", {"server_label": remote.label, "tools": []}, [("mcp_list_tools.in_progress", {})]
     )
-    return beginning, _outcome(told)
+    return beginning, _outcome(shown, fault)
 
 
-def _outcome(told: Json) -> Outcome:
+def _outcome(shown: list[Json], fault: str | None) -> Outcome:
     """Return the end of an item that lists tools, or says why it lists none."""
-    end = "completed" if told["error"] is None else "failed"
-    return Outcome("", end, told, [(f"mcp_list_tools.{end}", {})], instead=_unlisted)
+    end, why = ("completed", {}) if fault is None else ("failed", {"error": fault})
+    return Outcome("", end, {"tools": shown, **why}, [(f"mcp_list_tools.{end}", {})], instead=_unlisted)
 
 
 def _unlisted(reason: str) -> Outcome:
-    return _outcome({"tools": [], "error": reason})
+    return _outcome([], reason)
