@@ -43,7 +43,10 @@ def test_a_tool_is_listed_called_and_told(house: McpHouse) -> None:
     assert [each["name"] for each in listed["tools"]] == ["echo", "look"]
     # Some clients take the members that OpenAI's document lets be absent, but not null in their place.
     assert listed.keys() == {"id", "type", "server_label", "tools"} and listed["server_label"] == "s"
-    assert [each.keys() - {"name", "description", "input_schema"} for each in listed["tools"]] == [set(), {"annotations"}]
+    assert [each.keys() - {"name", "description", "input_schema"} for each in listed["tools"]] == [
+        set(),
+        {"annotations"},
+    ]
     assert call == {
         "id": call["id"],
         "type": "mcp_call",
