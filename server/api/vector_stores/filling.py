@@ -23,7 +23,7 @@ from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 from server.inference.provider import Fault, ProviderFailed
 from server.storage.blobs.store import BlobReading
 from server.storage.records.record import Record
-from server.storage.vectors.index import Chunk, IndexUnavailable, Vector, WrongDimensions
+from server.storage.vectors.index import Chunk, IndexUnavailable, Vector, VectorIndex, WrongDimensions
 
 LARGEST_FILE: Final = 512 * 1024 * 1024
 """Bytes of a file that is ingested."""
@@ -124,21 +124,32 @@ class Filling:
                 first = await anext(chunks, None)
                 if not first:
                     raise Unreadable(Code.INVALID_FILE, "no text was found in the file")
-                length = len(first[0].vector)
-                store = await self._stores.filled_with(store, length, model.fingerprint)
-                check_model(store, model)
-                if store.body["dimensions"] != length:
-                    raise other_dimensions(store, length)
+                store = await self._filled_with(store, model, len(first[0].vector))
                 measured = _Measured(first, chunks, room)
                 begin()
-                try:
-                    count = await index.add(store.body["index"], length, part, measured.chunks())
-                except WrongDimensions:
-                    raise other_dimensions(store, length) from None
-                # Others may have filled the store since.
-                if await self._stores.chunks_of(store) + count > MOST_CHUNKS:
-                    raise _full()
-                return Filled(count, measured.bytes)
+                return await self._added(index, store, part, measured)
+
+    async def _filled_with(self, store: Record, model: EmbeddingModel, length: int) -> Record:
+        """Return the store as one that the model fills with vectors of this length; raise what ends the work if it
+        can't be one.
+        """
+        store = await self._stores.filled_with(store, length, model.fingerprint)
+        check_model(store, model)
+        if store.body["dimensions"] != length:
+            raise other_dimensions(store, length)
+        return store
+
+    async def _added(self, index: VectorIndex, store: Record, part: int, measured: _Measured) -> Filled:
+        """Add chunks to a part of the index; raise what ends the work if the store is then too full."""
+        length: int = store.body["dimensions"]
+        try:
+            count = await index.add(store.body["index"], length, part, measured.chunks())
+        except WrongDimensions:
+            raise other_dimensions(store, length) from None
+        # Others may have filled the store since.
+        if await self._stores.chunks_of(store) + count > MOST_CHUNKS:
+            raise _full()
+        return Filled(count, measured.bytes)
 
     async def _room(self, store: Record, file: Record) -> int:
         """Return how many chunks there is room for in the store; raise Unreadable for a file that is too large."""
