@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from json import dumps
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from server.api.responses.happenings import (
     Begun,
@@ -31,35 +31,15 @@ from server.api.responses.happenings import (
     ToolEnded,
 )
 from server.api.responses.moderated import moderation_of
-from server.api.responses.state import (
-    ITEM_WORDS,
-    OpenItem,
-    Part,
-    ServerCall,
-    State,
-    Text,
-    citations_of,
-    custom_input,
-    item_id,
-    parsed,
-    shown_item,
-    shown_part,
-    total,
-)
-from server.inference.answers.plain import whole_members
+from server.api.responses.open_items import OpenItems
+from server.api.responses.state import OpenItem, Part, ServerCall, State, Text, parsed, total
 from server.json_input.strict import Json
-
-MOST_ITEMS: Final = 128
-"""Items of one response's output, most of them calls of tools; what comes after them is left out, as incomplete."""
 
 MOST_SOURCES: Final = 50
 """Files that one text cites; the ones that the model was given first."""
 
 _LONGEST_PARSED: Final = 64 * 1024
 """Characters of arguments that are parsed to see whether they are whole."""
-
-_ENTRY: Final = 16
-"""Bytes that each piece counts for besides its text."""
 
 _GROWING: Final[Mapping[type, tuple[str, str]]] = {
     Said: ("message", "output_text"),
@@ -97,19 +77,10 @@ def step(state: State, happening: Happening) -> tuple[State, list[Json]]:
     return course.state._replace(number=course.state.number + len(course.events)), course.events
 
 
-class _Course:
-    """One step under way: the state so far, in which the events are not counted yet, and the events."""
+class _Course(OpenItems):
+    """One step under way."""
 
-    __slots__ = ("events", "state")
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.events: list[Json] = []
-
-    def tell(self, kind: str, **members: Any) -> None:
-        """Add an event."""
-        number = self.state.number + len(self.events)
-        self.events.append({"type": kind, "sequence_number": number, **members})
+    __slots__ = ()
 
     def begin(self, status: str) -> None:
         """Tell that the response waits, or is worked on, and before that it is created unless it has waited."""
@@ -118,17 +89,6 @@ class _Course:
         if is_new:
             self.tell_of("response.created")
         self.tell_of(f"response.{status}")
-
-    def tell_of(self, kind: str) -> None:
-        """Add an event that shows the whole response."""
-        self.tell(kind, response=self.state.response())
-
-    def _tell_of_item(self, kind: str, **members: Any) -> None:
-        """Add an event that begins or ends an item or a part, with the id of the response.
-
-        The clients of Llama Stack and OGX have no type for such an event without it; OpenAI's ignore it.
-        """
-        self.tell(kind, response_id=self.state.head["id"], **members)
 
     def note(self, happening: Spent | Moderated | Stopped) -> None:
         """Take note of what is told of the response as a whole."""
@@ -147,13 +107,13 @@ class _Course:
         state = self.state
         item = state.open[0] if len(state.open) == 1 and state.open[0].kind == kind else None
         more = sum(1 + len(each.get("top_logprobs") or ()) for each in logprobs)
-        if not text or not self._takes(text, more, is_new=item is None):
+        if not text or not self.takes(text, more, is_new=item is None):
             return
         if item is None:
             self.close_all()
-            item = self._opened(OpenItem(kind, self._next_id(kind), self.state.places))
+            item = self.opened(OpenItem(kind, self.next_id(kind), self.state.places))
         if item.part is None or item.part.kind != part:
-            item = self._part_opened(self._part_closed(item), part)
+            item = self.part_opened(self.part_closed(item), part)
         grown = item.part or Part(part)
         item = item._replace(part=grown._replace(text=Text(grown.text, text, logprobs)))
         self.state = self.state._replace(open=(item,))
@@ -169,10 +129,10 @@ class _Course:
             return
         found = next((item for item in self.state.open if item.source == called.place and item.tool is None), None)
         if found is None:
-            if not called.name or not self._takes(called.name, is_new=True):
+            if not called.name or not self.takes(called.name, is_new=True):
                 return
             found = self._call_opened(called)
-        if not called.arguments or not self._takes(called.arguments):
+        if not called.arguments or not self.takes(called.arguments):
             return
         grown = found.part or Part("arguments")
         item = found._replace(part=grown._replace(text=Text(grown.text, called.arguments)))
@@ -185,12 +145,12 @@ class _Course:
         """Add a piece to a call of a tool of this server, which nothing is told of until the tool begins."""
         calls = self.state.calls
         if served is None:
-            if not self._takes(called.name, is_new=True):
+            if not self.takes(called.name, is_new=True):
                 return
             served = ServerCall(called.place, called.call_id, called.name)
             calls = (*calls, served)
         grown = served
-        if called.arguments and self._takes(called.arguments):
+        if called.arguments and self.takes(called.arguments):
             grown = served._replace(arguments=Text(served.arguments, called.arguments))
         self.state = self.state._replace(calls=tuple(grown if call is served else call for call in calls))
 
@@ -207,9 +167,9 @@ class _Course:
 
     def _begin_tool(self, begun: ToolBegun) -> None:
         """Open the item of a tool of this server, unless there is no room for it."""
-        if self._takes(dumps(begun.members), is_new=True):
-            opened = OpenItem(begun.kind, self._next_id(begun.kind), self.state.places, source=begun.key)
-            item = self._opened(opened._replace(tool=begun.members))
+        if self.takes(dumps(begun.members), is_new=True):
+            opened = OpenItem(begun.kind, self.next_id(begun.kind), self.state.places, source=begun.key)
+            item = self.opened(opened._replace(tool=begun.members))
             self._tell_of_tool(item, begun.events)
 
     def _end_tool(self, ended: ToolEnded) -> None:
@@ -218,13 +178,13 @@ class _Course:
         item = next((each for each in self.state.open if each.tool is not None and each.source == ended.key), None)
         if item is None or item.tool is None:
             return
-        if not self._takes(dumps(ended.members)):
-            self._close(item, "incomplete")
+        if not self.takes(dumps(ended.members)):
+            self.close(item, "incomplete")
             return
         self._tell_of_tool(item, ended.events)
         whole = item._replace(tool={**item.tool, **ended.members})
         self.state = self.state._replace(open=tuple(whole if each is item else each for each in self.state.open))
-        self._close(whole, ended.status)
+        self.close(whole, ended.status)
 
     def _tell_of_tool(self, item: OpenItem, events: tuple[tuple[str, Json], ...]) -> None:
         for name, members in events:
@@ -238,21 +198,16 @@ class _Course:
         """Open a call, once what is before it is closed: other items, and calls whose arguments are whole."""
         for item in self.state.open:
             if not item.call or _is_whole(item):
-                self._close(item, "completed")
+                self.close(item, "completed")
         known = self.state.names.get(called.name, {"type": "function", "name": called.name})
         kind = "custom_tool_call" if known["type"] == "custom" else "function_call"
         space = {"namespace": known["namespace"]} if "namespace" in known else {}
         call = {"call_id": called.call_id, "name": known["name"], **space}
-        return self._opened(
+        return self.opened(
             OpenItem(
-                kind, self._next_id(kind), self.state.places, call=call, source=called.place, part=Part("arguments")
+                kind, self.next_id(kind), self.state.places, call=call, source=called.place, part=Part("arguments")
             )
         )
-
-    def close_all(self, last: str = "completed") -> None:
-        """Close every open item; the last one has that status."""
-        for item in self.state.open:
-            self._close(item, last if item is self.state.open[-1] else "completed")
 
     def end(self, now: int) -> None:
         """Close what is open, and tell the end."""
@@ -260,8 +215,8 @@ class _Course:
         is_cut = self.state.is_full or self.state.reason in ("length", "content_filter")
         if not self.state.open and not self.state.done:
             # Clients take an answer without any item for a broken one.
-            opened = self._opened(OpenItem("message", self._next_id("message"), self.state.places))
-            item = self._part_opened(opened, "output_text")
+            opened = self.opened(OpenItem("message", self.next_id("message"), self.state.places))
+            item = self.part_opened(opened, "output_text")
             self.state = self.state._replace(open=(item,))
         self.close_all("incomplete" if is_cut else "completed")
         self.state = self.state._replace(status="incomplete" if is_cut else "completed", ended_at=now)
@@ -282,76 +237,6 @@ class _Course:
         """Tell the end of a response without items, which no model was asked for."""
         self.state = self.state._replace(status="completed", ended_at=now)
         self.tell_of("response.completed")
-
-    def _takes(self, text: str, more: int = 0, *, is_new: bool = False) -> bool:
-        """Take room for a text, and return whether there was some; the first one that is too much is left out.
-
-        There are `more` entries with it, and it begins an item if it `is_new`.
-        """
-        state = self.state
-        if state.is_full:
-            return False
-        left = state.left - len(text.encode("utf-8", "surrogatepass")) - _ENTRY * (1 + more)
-        if is_new and state.places + len(state.calls) >= MOST_ITEMS:
-            left = -1
-        self.state = state._replace(left=left)
-        return left >= 0
-
-    def _next_id(self, kind: str) -> str:
-        return item_id(ITEM_WORDS[kind], self.state.item_id, self.state.places)
-
-    def _opened(self, item: OpenItem) -> OpenItem:
-        self.state = self.state._replace(open=(*self.state.open, item), places=self.state.places + 1)
-        self._tell_of_item("response.output_item.added", output_index=item.place, item=shown_item(item, "in_progress"))
-        return item
-
-    def _part_opened(self, item: OpenItem, kind: str) -> OpenItem:
-        opened = Part(kind)
-        where = {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
-        self._tell_of_item("response.content_part.added", **where, part=shown_part(opened))
-        return item._replace(part=opened)
-
-    def _part_closed(self, item: OpenItem) -> OpenItem:
-        if item.part is None:
-            return item
-        part, where = item.part, {"item_id": item.id, "output_index": item.place, "content_index": len(item.parts)}
-        shown = whole_members(shown_part(part))
-        if part.kind == "output_text" and not self.state.calls:
-            # A text before calls comes of what was there before them.
-            shown["annotations"] = citations_of(self.state.sources, shown["text"])
-            for number, citation in enumerate(shown["annotations"]):
-                told = {**where, "annotation_index": number, "annotation": citation}
-                self.tell("response.output_text.annotation.added", **told)
-        said = "refusal" if part.kind == "refusal" else "text"
-        more = {"logprobs": shown["logprobs"]} if part.kind == "output_text" else {}
-        self.tell(f"response.{part.kind}.done", **where, **{said: shown[said]}, **more)
-        self._tell_of_item("response.content_part.done", **where, part=shown)
-        return item._replace(part=None, parts=(*item.parts, shown))
-
-    def _close(self, item: OpenItem, status: str) -> None:
-        """Close an item of the open ones."""
-        kept = tuple(each for each in self.state.open if each is not item)
-        item = self._call_closed(item, status) if item.call else self._part_closed(item)
-        shown = shown_item(item, status)
-        self.state = self.state._replace(open=kept, done=(*self.state.done, (item.place, shown)))
-        self._tell_of_item("response.output_item.done", output_index=item.place, item=self.state.seen(shown))
-
-    def _call_closed(self, item: OpenItem, status: str) -> OpenItem:
-        where = {"item_id": item.id, "output_index": item.place}
-        grown = item.part or Part("arguments")
-        if item.kind == "custom_tool_call":
-            given = custom_input(grown.text.whole())
-            self.tell("response.custom_tool_call_input.delta", **where, delta=given)
-            self.tell("response.custom_tool_call_input.done", **where, input=given)
-            return item
-        if not grown.text.whole().strip() and status == "completed":
-            # A call of a function without arguments; clients parse them.
-            item = item._replace(part=grown._replace(text=Text(grown.text, "{}")))
-            self.tell("response.function_call_arguments.delta", **where, delta="{}")
-        shown = shown_item(item, status)
-        told = {"name": shown["name"], "arguments": shown["arguments"]}
-        self.tell("response.function_call_arguments.done", **where, **told)
-        return item
 
 
 def _is_whole(item: OpenItem) -> bool:

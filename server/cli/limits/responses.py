@@ -10,10 +10,10 @@ from server.api.messages import course
 from server.api.responses import body as response_body
 from server.api.responses import context as response_context
 from server.api.responses import loop as response_loop
+from server.api.responses import open_items, unsealing
 from server.api.responses import settings as response_settings
 from server.api.responses import state as response_state
 from server.api.responses import tools as response_tools
-from server.api.responses import unsealing
 from server.api.responses.compaction import summaries
 from server.background import lasting
 from server.cli.limits.row import Limit
@@ -22,6 +22,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "course": course,
     "lasting": lasting,
     "message_body": message_body,
+    "open_items": open_items,
     "response_body": response_body,
     "response_context": response_context,
     "response_loop": response_loop,
@@ -59,7 +60,7 @@ ASKED: Final[Sequence[Limit]] = (
     ),
     Limit(
         "output of a response",
-        "{response_state.MOST_OUTPUT:bytes} in {response_loop.MOST_ITEMS} items",
+        "{response_state.MOST_OUTPUT:bytes} in {open_items.MOST_ITEMS} items",
         "it ends there, as `incomplete`",
     ),
 )

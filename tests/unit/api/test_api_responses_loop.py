@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.api.responses import loop
 from server.api.responses.happenings import (
     Begun,
     Called,
@@ -31,6 +30,7 @@ from server.api.responses.happenings import (
     ToolEnded,
 )
 from server.api.responses.loop import step
+from server.api.responses.open_items import MOST_ITEMS
 from server.api.responses.state import State
 
 HEAD = {"id": "resp_0", "object": "response", "model": "m", "metadata": {}}
@@ -170,9 +170,9 @@ def test_an_answer_that_is_too_large_ends_as_incomplete(monkeypatch: pytest.Monk
 
 
 def test_items_without_end_are_cut_off() -> None:
-    happenings = [each for _ in range(loop.MOST_ITEMS) for each in (Thought("a"), Said("b"))]
+    happenings = [each for _ in range(MOST_ITEMS) for each in (Thought("a"), Said("b"))]
     state, _ = course(Begun(), *happenings, Ended(1))
-    assert (len(state.output()), state.status) == (loop.MOST_ITEMS, "incomplete")
+    assert (len(state.output()), state.status) == (MOST_ITEMS, "incomplete")
 
 
 def test_half_characters_become_whole_ones() -> None:

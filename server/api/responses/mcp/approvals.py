@@ -16,7 +16,7 @@ from typing import Final
 
 from server.api.responses.body import ResponseBody
 from server.api.responses.context import Context
-from server.api.responses.loop import MOST_ITEMS
+from server.api.responses.open_items import MOST_ITEMS
 from server.api.responses.state import ITEM_WORDS, item_id
 from server.api.responses.store import digits_of
 from server.fairness.caller import Caller
