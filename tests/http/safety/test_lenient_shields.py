@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.callers import ADMIN, ALICE
+from server.inference.breaker import FAILURES as FAILURES_IN_A_ROW
+from tests.support.callers import ADMIN, ALICE, BOB, STRANGER
 from tests.support.safety_server import CONFIG, POLICY, Guarded, guarded, said
 from tests.support.serving import Answer
 
@@ -35,8 +36,8 @@ def running(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield server
 
 
-def chat(server: Guarded, text: str = "hi", model: str = "gpt", **more: Any) -> Answer:
-    return server.post("/v1/chat/completions", {"model": model, "messages": [said(text)], **more}, ALICE)
+def chat(server: Guarded, text: str = "hi", model: str = "gpt", caller: str = ALICE, **more: Any) -> Answer:
+    return server.post("/v1/chat/completions", {"model": model, "messages": [said(text)], **more}, caller)
 
 
 def outcomes(server: Guarded, answer: Answer) -> list[tuple[str, str]]:
@@ -89,6 +90,24 @@ def test_what_the_model_refuses_to_judge_does_not_pass(server: Guarded, status: 
     server.judge.status, server.judge.raw = status, b"{}"
     answer = chat(server, stream=stream, **OPEN)
     assert (answer.status, answer.error["code"], server.judge.chats) == (503, "shield_unavailable", [])
+
+
+def test_the_failures_of_one_caller_let_no_other_text_pass(server: Guarded) -> None:
+    server.judge.status, server.judge.raw = 500, b"{}"
+    for _ in range(2 * FAILURES_IN_A_ROW):
+        assert chat(server, caller=BOB, **OPEN).status == 200
+    asked = len(server.judge.asked)
+    server.judge.renew()
+    # Each of them was a failure on both sides, until the breaker was open for this caller.
+    assert FAILURES_IN_A_ROW <= asked <= FAILURES_IN_A_ROW + 1
+    unchecked = chat(server, "a bomb", caller=BOB, **OPEN)
+    assert outcomes(server, unchecked) == [("input", "unchecked"), ("output", "unchecked")]
+    assert chat(server, "a bomb", model="strict", caller=BOB).status == 503
+    assert server.judge.asked == []
+    for caller in (ALICE, STRANGER):
+        answer = chat(server, "a bomb", caller=caller, **OPEN)
+        assert b"content_filter" in answer.body
+        assert outcomes(server, answer) == [("input", "flagged")]
 
 
 def test_checks_by_name_never_take_a_failure_for_a_verdict(server: Guarded) -> None:
