@@ -23,6 +23,9 @@ from server.http.protocol_config import http_protocol
 from server.http.protocol_errors import Count
 from server.net.protocol_errors import ProtocolError
 
+_PATIENCE_SECONDS = 60.0
+"""Beside other work a server may take long to start or to end; one that fails says so at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -108,15 +111,21 @@ def serving(app: ASGIApp, count: Count = _uncounted, cors: Cors | None = None) -
     thread = threading.Thread(target=_serve, args=(server, ready))
     thread.start()
     try:
-        yield ready.result(timeout=10)
+        yield ready.result(_PATIENCE_SECONDS)
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(_PATIENCE_SECONDS)
 
 
 def _serve(server: uvicorn.Server, ready: Future[Address]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        loop.run(_serve_on(listener, server, ready))
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener, runner as loop:
+            loop.run(_serve_on(listener, server, ready))
+    except BaseException as fault:
+        if not ready.done():
+            ready.set_exception(AssertionError(f"the server did not start: {fault!r}"))
+        raise
 
 
 async def _serve_on(listener: socket.socket, server: uvicorn.Server, ready: Future[Address]) -> None:
