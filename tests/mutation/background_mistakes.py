@@ -58,8 +58,8 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "what a request named may be forbidden since",
         CONTEXT,
-        "        await self._before(gate, body)\n        await self._given(gate, body, identity)\n        return",
-        "        return",
+        "        await self._given(gate, body, identity)\n        return Context(items",
+        "        return Context(items",
     ),
     Mistake(
         "the attributes that came first count",
@@ -104,8 +104,8 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "a reader gets an event twice",
         EVENTS,
-        "self.events.pairs[max(0, after + 1 - first) :]",
-        "self.events.pairs[max(0, after - first) :]",
+        "self.events.pairs[max(0, after + 1 - self.first) :]",
+        "self.events.pairs[max(0, after - self.first) :]",
     ),
     Mistake(
         "an interrupted call of a tool is incomplete",

@@ -47,7 +47,7 @@ BATCH_INPUT_MISTAKES = (
     Mistake(
         "a batch with errors ends well",
         COMMAND,
-        'return status == "completed" and not counts["failed"]',
+        'return status == "completed" and not failed',
         'return status == "completed"',
     ),
     Mistake(

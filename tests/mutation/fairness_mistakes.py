@@ -15,13 +15,13 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "a caller takes every unit of a share",
         SHARES,
-        "elif (self._waiting and (self._next or holder.waits)) or holder.held + size > share.each:",
-        "elif self._waiting and (self._next or holder.waits):",
+        "holder.held and holder.held + size > (share.each if len(self._holders) == 1 else self._beside)",
+        "holder.held < 0",
     ),
     Mistake(
         "a caller that waits takes every unit of a share",
         SHARES,
-        "            if holder.held + wait.size > self.share.each:\n",
+        "            if holder.held and holder.held + wait.size > most:\n",
         "            if holder.held < 0:\n",
     ),
     Mistake(
@@ -100,14 +100,14 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "what a caller holds itself is the fault of all",
         SHARES,
-        " or holder.held + size > self.share.each\n",
+        " or holder.held + size > self._beside\n",
         "\n",
     ),
     Mistake(
         "a share may have no unit for a caller",
         SHARES,
-        "if not (0 < self.each <= self.capacity",
-        "if not (self.each <= self.capacity",
+        "0 < beside <= self.each <= self.capacity",
+        "beside <= self.each <= self.capacity",
     ),
     Mistake("a place never lapses", PLACES, "if self._timer is None and self._held:", "if self._timer:"),
     Mistake(

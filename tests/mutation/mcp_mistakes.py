@@ -8,6 +8,7 @@ OUTBOUND = "server/net/outbound.py"
 SESSIONS = "server/mcp/sessions.py"
 APPROVALS = "server/storage/approvals.py"
 PROGRAMS = "server/mcp/programs.py"
+LAUNCHER = "server/mcp/launcher.py"
 
 MCP_MISTAKES = (
     Mistake("any host of tools is reached", OUTBOUND, "if (host, port) not in self.hosts:", "if not host:"),
@@ -75,15 +76,15 @@ MCP_MISTAKES = (
     ),
     Mistake(
         "a program of tools outlives the server",
-        PROGRAMS,
-        'if sys.platform == "linux":\n    ctypes',
-        'if sys.platform == "none":\n    ctypes',
+        LAUNCHER,
+        "_call_kernel(_PR_SET_PDEATHSIG, signal.SIGTERM)",
+        "_call_kernel(_PR_SET_PDEATHSIG, 0)",
     ),
     Mistake(
         "what a program of tools has started goes on",
-        PROGRAMS,
-        "os.killpg(self._process.pid, signal.SIGKILL)",
-        "os.kill(self._process.pid, signal.SIGKILL)",
+        LAUNCHER,
+        "if name.isdigit() and _parent_of(name) == own:",
+        "if name.isdigit() and _parent_of(name) == 0:",
     ),
     Mistake(
         "the place of a program of tools is never free again",
@@ -105,9 +106,9 @@ MCP_MISTAKES = (
     ),
     Mistake(
         "the programs of other callers make room first",
-        SESSIONS,
-        "sorted(own or idle,",
-        "sorted(idle,",
+        "server/mcp/places.py",
+        "key=lambda idle: not self._waiting[idle.caller]",
+        "key=lambda idle: self._waiting[idle.caller]",
     ),
     Mistake(
         "a program of tools has its secrets repeated",
