@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def test_the_example_loads_without_a_finding_and_asks_both_issuers() -> None:
     assert findings.diagnostics == []
     assert config is not None
     assert policies is not None
-    assert isinstance(authenticator(config.server.auth), TokenRouter)
+    router = authenticator(config.server.auth)
+    assert isinstance(router, TokenRouter)
+    asyncio.run(router.close())
     assert len(policies.limits) == 2
     quota = build_admission(config).quota
     assert quota is not None
