@@ -212,6 +212,11 @@ def counted(served: Relaying, kind: str) -> float:
     return 0.0 if found is None else float(found[1])
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines about providers; on a busy machine there may be others, about a slow database."""
+    return [record.getMessage() for record in caplog.records if record.name == "ostiary.inference"]
+
+
 @pytest.mark.parametrize("kind", BREAKING)
 def test_each_failure_is_one_line_and_one_more_in_the_metrics(
     served: Relaying, kind: str, caplog: pytest.LogCaptureFixture
@@ -221,9 +226,9 @@ def test_each_failure_is_one_line_and_one_more_in_the_metrics(
     served.answers(BREAKING[kind])
     answer = served.chat(stream=True)
     until = monotonic() + 5
-    while not caplog.messages and monotonic() < until:
+    while not told(caplog) and monotonic() < until:
         sleep(0.01)
-    [line] = caplog.messages
+    [line] = told(caplog)
     assert line.startswith(f"{answer.headers['x-request-id']}: provider p, model p/far-m: {kind}")
     assert SECRET not in line
     assert counted(served, kind) == before + 1
@@ -268,7 +273,7 @@ def test_the_providers_words_are_logged_where_the_operator_wants_them(
         running.answers(refusing(400, body={"error": {"message": words}}))
         answer = running.chat()
         assert SECRET.encode() not in answer.body
-        [line] = caplog.messages
+        [line] = told(caplog)
         assert (SECRET in line) == (logs == "true")
         assert len(line) < 500
         assert line.isprintable()
