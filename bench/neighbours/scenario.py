@@ -66,7 +66,7 @@ def _nothing(stage: Stage) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One thing that a greedy caller does.
+    """One kind of work of a greedy caller.
 
     `attack` builds all that the load needs and returns it, so that building takes no time of the run. `prepare` is
     called once for each server and returns what the script is given. `kept` is true where the load reaches the

@@ -59,7 +59,7 @@ class KeySource:
         self.readings = 0
         """The number of readings that have begun."""
         self.read = 0
-        """The number of the one that the keys come from."""
+        """The number of the reading that the keys come from."""
 
     async def current(self) -> KeySet:
         """Return the keys, at most `recheck_seconds` old while the endpoint answers; unchanged keys are the same

@@ -33,7 +33,7 @@ class ClaimTotals(Protocol):
         ...
 
     def count_bare(self, issuer: str) -> None:
-        """Count a valid token without any mapped claim but the one that names its caller."""
+        """Count a valid token whose only mapped claim is that of its caller's name."""
         ...
 
 

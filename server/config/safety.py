@@ -1,4 +1,4 @@
-"""The models of safety: the providers of shields, the shields, and the one that is asked where a request names none."""
+"""The models of safety: the providers of shields, the shields, and the shield of requests that name none."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A confined process can open no file, reach no network or socket and start no pro
 limited. Three means build the walls, each as far as the system has it: namespaces with an empty root, Landlock, and a
 filter of system calls. `confine` tries the walls afterwards, and tells what it found.
 
-This module runs in the child, so it imports the standard library and its neighbours alone.
+This module runs in the child, so it imports the standard library and modules of this package alone.
 """
 
 from __future__ import annotations

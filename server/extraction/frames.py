@@ -4,7 +4,7 @@ The server sends an order, and then the bytes of the file until it closes its en
 walls around it, pieces in batches, and at last the end, or why there is no text, or a fault of its own. A frame is a
 letter, the number of its bytes, and these.
 
-This module runs on both sides, so it imports the standard library and its neighbours alone.
+This module runs on both sides, so it imports the standard library and modules of this package alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The kind of a file, from how it begins; among texts, from its name.
 
 A content type that a caller claims only chooses between ways to read a text. This module imports the standard library
-and its neighbours alone, since the child process needs it too.
+and modules of this package alone, since the child process needs it too.
 """
 
 from __future__ import annotations

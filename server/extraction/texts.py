@@ -1,8 +1,8 @@
 """From bytes to characters.
 
-A mark of UTF-8, UTF-16 or UTF-32 at the beginning of a text says what it is, or else the charset that it is said to be
-in; without both, it is UTF-8 or refused. So a file needs to be read only once, whatever its size. Ends of lines become
-line feeds.
+A mark of UTF-8, UTF-16 or UTF-32 at the beginning of a text decides its encoding, or else the charset that came with
+the file; without both, it is UTF-8 or refused. So a file needs to be read only once, whatever its size. Ends of lines
+become line feeds.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ class Cors:
 
 
 class CorsHeaders:
-    """Puts the headers of `Cors` on every answer, so that a page can read what it is told, errors above all."""
+    """Puts the headers of `Cors` on every answer, so that a page can read its answers, errors above all."""
 
     def __init__(self, app: ASGIApp, cors: Cors) -> None:
         self.app = app

@@ -13,7 +13,7 @@ from server.http.leaving import Leaving
 
 LEAST: Final = 0.01
 MOST: Final = 0.05
-"""Seconds from the end of a request to the answer that there is no such thing: no fewer, and no more for its sake."""
+"""Seconds from the end of a request to a 404: no fewer, and no more for the sake of even times."""
 
 _HALVED_AFTER: Final = 1.0
 _SPREAD: Final = 4_000

@@ -57,7 +57,7 @@ def listen(host: str, port: int, place: str = "server.port") -> socket.socket:
 def raise_file_limit() -> None:
     """Allow as many open files as the system grants: each stream takes two, and the usual limit is for 500 of them."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    # Some systems refuse what they say is allowed; then the usual limit has to do.
+    # Some systems refuse a limit that they call allowed; then the usual limit has to do.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

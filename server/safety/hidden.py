@@ -1,4 +1,4 @@
-"""Texts and other things that stand where a plain walk over a document does not look, or in a form that it can't read.
+"""Texts and other content that stand where a plain walk over a document does not look, or in a form that it can't read.
 
 Escapes inside of texts, the tokens that go with an answer, names of members, and members that hold pictures, sounds or
 numbers in the place of texts.

@@ -36,5 +36,5 @@ class ClaimCounters:
         self._claims.labels(issuer, claim, "yes" if found else "no").inc()
 
     def count_bare(self, issuer: str) -> None:
-        """Count a valid token without any mapped claim but the one that names its caller."""
+        """Count a valid token whose only mapped claim is that of its caller's name."""
         self._bare.labels(issuer).inc()

@@ -20,7 +20,7 @@ _log: Final = logging.getLogger("ostiary.storage")
 
 
 async def write_entries(table: RecordTable, configured: Mapping[str, Json], what: str) -> None:
-    """Make the records of the configuration what it says, without an owner; raises DatabaseUnavailable.
+    """Write the records of the configuration as it has them, without an owner; raises DatabaseUnavailable.
 
     Those of earlier configurations go. A record that a caller has registered under a name that the configuration has
     now gives way, which is logged: rules that are about the name are about the configuration's entry. `what` is the

@@ -113,7 +113,7 @@ def _status(ready: bool, found: Iterable[Finding]) -> str:
 def _of_policy(fault: str | None, used: Finding, shown: Finding | None) -> Finding:
     """Return the policy engine as it has just been asked, which says more than its last use.
 
-    It has been so since its last use or the last report said so, whichever is the one that says the same.
+    Its last use, or else the last report, tells since when, if that found the same state; else it is so from now on.
     """
     state = State.OK if fault is None else State.DOWN
     if used.state is state:

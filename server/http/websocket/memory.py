@@ -12,7 +12,7 @@ REMEMBERED: Final = Share("bytes of unstored responses", 512 * 1024 * 1024, 32 *
 """Bytes that the WebSockets of one process remember of responses with `store: false`."""
 
 MOST_REMEMBERED: Final = 10
-"""Things that one connection remembers; the oldest goes first."""
+"""Values that one connection remembers; the oldest goes first."""
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Bytes of all of them together."""

@@ -56,7 +56,7 @@ def _changed(pattern: re.Pattern[str], into: str, border: re.Pattern[str], text:
 
 
 def turns_of(said: Sequence[Said]) -> list[Said]:
-    """Return the texts without empty ones; neighbours by the same speaker are one turn."""
+    """Return the texts without empty ones; texts in a row by the same speaker are one turn."""
     kept = (replace(each, text=harmless(each.text)) for each in said if each.text.strip())
     return [
         Said(_JOINED.join(each.text for each in group), by_model)

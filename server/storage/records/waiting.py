@@ -122,7 +122,7 @@ def work_of(caller: Principal | None, address: str, body: dict[str, Any]) -> tup
 
 
 def asker_of(work: Record) -> tuple[Principal | None, str]:
-    """Return the caller for whom work is done, None for one without a token, and the address of that one."""
+    """Return the caller for whom work is done, None for one without a token, and the address of the latter."""
     address = work.body.get(_ADDRESS)
     return (work.owner, "") if address is None else (None, address)
 

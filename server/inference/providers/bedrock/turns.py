@@ -34,7 +34,7 @@ class _Call:
 
 
 class Turns:
-    """Collects messages in order. Neighbours of one role become one turn, and results stand in the order of the calls.
+    """Collects messages in order. Messages of one role in a row become one turn; results are in the order of the calls.
 
     `system` are the texts of system and developer messages, wherever they stand. `names` are the tools that were
     called.
