@@ -12,6 +12,7 @@ from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, IdentityUnavailable, caching
 from server.authn.caching import MAX_REMEMBERED, REFUSAL_SECONDS, CachingAuthenticator, Validated
 from server.net.http_client import ServiceFailed
+from tests.support.scripted_validator import Clock
 from tests.support.token_issuers import NOW, ask
 
 
@@ -37,16 +38,6 @@ class Scripted:
 
     async def close(self) -> None:
         pass
-
-
-@dataclass
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def test_a_good_answer_is_believed_for_its_time_and_not_longer() -> None:
