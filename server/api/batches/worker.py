@@ -31,6 +31,11 @@ AT_ONCE: Final = 16
 AT_ONCE_EACH: Final = 4
 """Of these, those of one caller."""
 
+FIRST: Final = 16
+"""Batches beyond `AT_ONCE`, one for each caller that has none: lines of other callers may take an hour each. No more
+than `max_concurrent_batches`, where that is configured.
+"""
+
 SLICE_SECONDS: Final = 20.0
 """Seconds after which a batch makes room for those of other callers that wait."""
 
@@ -49,6 +54,7 @@ _log: Final = logging.getLogger("ostiary.api")
 class Batches:
     """Works on what waits in a queue, `at_once` batches at the same time; belongs to one event loop.
 
+    A caller that has none gets one beyond these. Batches that make room are not counted while their lines end.
     `waiting` is the number of batches that were not over when it last looked, up to `MOST_COUNTED`.
     """
 
@@ -60,6 +66,7 @@ class Batches:
         self._queue = queue
         self._work = work
         self._at_once = at_once
+        self._first = min(FIRST, at_once)
         self.waiting = 0
         self._tasks = BackgroundTasks()
         self._woken = asyncio.Event()
@@ -107,14 +114,14 @@ class Batches:
 
     async def _begin(self) -> bool:
         """Begin with the next batch, and return whether there was any."""
-        is_full = len(self._held) >= self._at_once
+        staying = len(self._held) - len(self._leaving)
+        is_full = staying >= self._at_once
         busy = [owner for owner, count in self._busy.items() if count >= (1 if is_full else AT_ONCE_EACH)]
         work = await self._queue.rounds.next(self._after, busy)
         if work is None:
             return False
-        if is_full:
-            self._make_room()
-            return False
+        if staying >= self._at_once + self._first:
+            return self._make_room()
         before = self._held.get(work.parent or "")
         if before is not None:
             # Its lease has run out, since this process or its database stood still, and no other has taken it.
@@ -133,19 +140,22 @@ class Batches:
         self._tasks.start("batch", self._do(owner, held))
         return True
 
-    def _make_room(self) -> None:
-        """Let the batch go that has been worked on for longest, if that is long enough.
+    def _make_room(self) -> bool:
+        """Let the batch go that has been worked on for longest, if that is long enough; return whether there was one.
 
-        A batch that was let go before may still have lines under way, so the next one is let go as well.
+        It may have lines under way for long, and so may those that were let go before it: at most `at_once` of them.
         """
+        if len(self._leaving) >= self._at_once:
+            return False
         now = asyncio.get_running_loop().time()
         staying = self._since.keys() - self._leaving
         for identity in sorted(staying, key=lambda each: self._since[each]):
             if now - self._since[identity] <= SLICE_SECONDS:
-                return
+                break
             if self._work.leave(identity):
                 self._leaving.add(identity)
-                return
+                return True
+        return False
 
     async def _do(self, owner: Owner, held: HeldBatch) -> None:
         try:

@@ -63,7 +63,7 @@ def test_so_many_batches_are_under_way(
 def test_a_batch_whose_lines_hang_is_not_the_only_one_that_makes_room(
     far: LineProvider, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches_server, "CONFIG", configured("max_concurrent_batches", 2))
+    monkeypatch.setattr(batches_server, "CONFIG", configured("max_concurrent_batches", 1))
     monkeypatch.setattr("server.api.batches.worker.SLICE_SECONDS", 0.0)
     monkeypatch.setattr("server.api.batches.worker.POLL_SECONDS", 0.1)
     with batching(opa_binary, tmp_path, None, far.url) as place:
