@@ -217,7 +217,7 @@ def _tell(shown: dict[str, Any]) -> bool:
     for error in found:
         place = "the file" if error.get("line") is None else f"line {error['line']}"
         sys.stderr.write(f"error: {place}: {visible(str(error.get('message')))} ({visible(str(error.get('code')))})\n")
-    failed = counts["failed"]
+    failed = counts["total"] - counts["completed"]
     sys.stdout.write(
         f"{visible(status)}: {counts['completed']} of {counts['total']} lines are answered, "
         f"{failed} {'is' if failed == 1 else 'are'} not\n"

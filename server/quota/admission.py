@@ -95,7 +95,8 @@ class RequestCharge:
     """The charge of one request to the quota; of its tokens alone where the request `is_paid` already.
 
     While `was_paid_before` is true, nothing is counted: an earlier request has paid for what this one is to get.
-    `exceeded` is the state of a caller whose share was used up, None where there was enough.
+    `exceeded` is the state of a caller whose share was used up, None where there was enough. A request `never_fits`
+    where it needs more than a whole period has.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class RequestCharge:
         "_share",
         "exceeded",
         "is_paid",
+        "never_fits",
         "standing",
         "storage",
         "was_paid_before",
@@ -119,6 +121,7 @@ class RequestCharge:
         self.was_paid_before = False
         self.standing: Standing | None = None
         self.exceeded: Standing | None = None
+        self.never_fits = False
         self.storage: StorageLimit | None = None
 
     async def pay(self, limit: int | None) -> None:
@@ -144,12 +147,14 @@ class RequestCharge:
             self.is_paid = True
         except QuotaExceeded as exceeded:
             self.standing = self.exceeded = exceeded.standing
+            self.never_fits = share.requests == 0
             raise
 
     def check_tokens(self) -> None:
         """Raise QuotaExceeded if the caller has no tokens left, for work that will need some."""
         if self.standing is not None and self.standing.tokens_left == 0:
             self.exceeded = self.standing
+            self.never_fits = self.standing.limit.tokens == 0
             raise QuotaExceeded(self.standing, of_tokens=True)
 
     @property
@@ -173,6 +178,7 @@ class RequestCharge:
             self.standing = await self._quota.reserve(standing, tokens)
         except QuotaExceeded as exceeded:
             self.standing = self.exceeded = exceeded.standing
+            self.never_fits = standing.limit.tokens is not None and tokens > standing.limit.tokens
             raise
         return Reservation(self, tokens)
 

@@ -32,8 +32,8 @@ BATCH_MISTAKES = (
     Mistake(
         "results are stored and not counted off",
         UNDER_WAY,
-        "del self.results[: writing.result()]",
-        "self.results.clear()",
+        "        del self.results[:count]\n",
+        "        self.results.clear()\n",
     ),
     Mistake(
         "results that come late are lost",
@@ -70,17 +70,19 @@ BATCH_MISTAKES = (
     Mistake(
         "a line without quota is refused",
         LINES,
-        "        if exceeded is not None:\n",
-        "        if exceeded is None and False:\n",
+        "        if charge is not None and charge.exceeded is not None:\n",
+        "        if charge is None and False:\n",
     ),
     Mistake("a busy provider is asked once", LINES, "MOST_TRIES: Final = 5", "MOST_TRIES: Final = 1"),
     Mistake("what was refused counts as spent", METERED, "            self._spending.take_back()\n", ""),
-    Mistake("results have room without end", JOURNAL, "            limit if good else None,\n", "            None,\n"),
+    Mistake(
+        "results have room without end", JOURNAL, "            limit if results else None,\n", "            None,\n"
+    ),
     Mistake(
         "lines without room are run",
         RUNNING,
-        "if (full := await self._journal.full()) is not None:",
-        "if (full := await self._journal.full()) is not None and False:",
+        "        if not begin or await self._has_room(begin):\n",
+        "        if True:\n",
     ),
     Mistake("files of a batch need no leave", ROUTES, "        await self._files.records.permit_create(gate)\n", ""),
     Mistake("any file is an input", ROUTES, "if file.facet != _BATCH:", "if not file.facet:"),
@@ -155,5 +157,38 @@ BATCH_MISTAKES = (
         UNDER_WAY,
         "        come = [*self.results]\n",
         "        come = self.results\n",
+    ),
+    Mistake(
+        "a line that fits in no period waits",
+        "server/quota/admission.py",
+        "self.never_fits = standing.limit.tokens is not None and tokens > standing.limit.tokens",
+        "self.never_fits = False",
+    ),
+    Mistake(
+        "faults of the server are tries of a provider", LINES, "            again.faults =", "            again.tries ="
+    ),
+    Mistake(
+        "errors of a batch have room without end",
+        JOURNAL,
+        "            limit if results else None,\n",
+        "            limit if good else None,\n",
+    ),
+    Mistake("a line that was begun is not told", JOURNAL, "if some[0].place not in open_before:", "if True:"),
+    Mistake("tokens without room are not counted", JOURNAL, "FULL)._replace(usage=result.usage)", "FULL)"),
+    Mistake(
+        "the tokens of the last lines are those of a batch",
+        "server/api/batches/batch.py",
+        'sum_of([Usage(*record.body["usage"]), usage])',
+        "usage",
+    ),
+    Mistake(
+        "large results hold no turn", UNDER_WAY, "        if is_large and not self._is_closed:\n", "        if False:\n"
+    ),
+    Mistake("a caller waits for the batches of others", WORKER, "self._first = min(FIRST, at_once)", "self._first = 0"),
+    Mistake(
+        "batches that make room are counted",
+        WORKER,
+        "staying = len(self._held) - len(self._leaving)",
+        "staying = len(self._held)",
     ),
 )

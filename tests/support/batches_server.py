@@ -119,13 +119,19 @@ class Batching:
         return [loads(line) for line in answer.body.splitlines()]
 
     def results(self, shown: Any, caller: str = ALICE) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The lines of both files by their ids; every line of the input is in one of them, once."""
+        """The lines of both files by their ids; every line of the input is in one of them, once, and is counted."""
         good, bad = (self.lines_of(shown[name], caller) for name in ("output_file_id", "error_file_id"))
         names = [line["custom_id"] for line in (*good, *bad)]
         assert len(names) == len({*names}), "a line has two results"
         counts = {"total": len(names), "completed": len(good), "failed": len(bad)}
         assert shown["request_counts"] == counts
+        assert shown["usage"]["total_tokens"] == tokens_of(good)
         return {line["custom_id"]: line for line in good}, {line["custom_id"]: line for line in bad}
+
+
+def tokens_of(good: Sequence[Any]) -> int:
+    """The tokens that the answers of these lines tell of."""
+    return sum((line["response"]["body"].get("usage") or {}).get("total_tokens", 0) for line in good)
 
 
 def chat(name: str, text: str = "hi", model: str = "m", **more: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from policy.vocabulary import Anonymous, Principal
 from server.api.batches.body import WINDOW, CreateBatch
+from server.api.batches.usage import NOTHING, Usage, sum_of
 from server.json_input.strict import Json
 from server.storage.records.record import Record
 
@@ -58,6 +59,7 @@ def new_body(asked: CreateBatch) -> Json:
         "status": "validating",
         "expires_at": int(time.time()) + WINDOW_SECONDS,
         "counts": [0, 0, 0],
+        "usage": [*NOTHING],
     }
 
 
@@ -75,10 +77,14 @@ def moved(record: Record, status: str, **more: Any) -> Json:
     return {**record.body, **more, "status": status, f"{status}_at": int(time.time())}
 
 
-def counted(record: Record, completed: int, failed: int) -> Json:
-    """Return the members of a batch of which so many lines more have ended well, and so many otherwise."""
+def counted(record: Record, completed: int, failed: int, usage: Usage) -> Json:
+    """Return the members of a batch of which so many lines more have ended well, and so many otherwise.
+
+    These have cost those tokens.
+    """
     total, before, failed_before = record.body["counts"]
-    return {**record.body, "counts": [total, before + completed, failed_before + failed]}
+    spent = sum_of([Usage(*record.body["usage"]), usage])
+    return {**record.body, "counts": [total, before + completed, failed_before + failed], "usage": [*spent]}
 
 
 def batch_object(record: Record) -> Json:
@@ -101,5 +107,6 @@ def batch_object(record: Record) -> Json:
         "created_at": record.created_at,
         **{name: body.get(name) for name in _TIMES},
         "request_counts": {"total": total, "completed": completed, "failed": failed},
+        "usage": Usage(*body["usage"]).shown,
         "metadata": body["metadata"],
     }

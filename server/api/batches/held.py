@@ -116,9 +116,9 @@ class HeldBatch(RenewedLease):
             yield step
             self.lease = renewed
 
-    async def check_room(self, limit: StorageLimit | None) -> None:
-        """Raise StorageExceeded where the owner has no room within the limit."""
-        await self._records.check_limit(limit, self.record.owner, Stored(0, 1))
+    async def check_room(self, limit: StorageLimit, size: int) -> None:
+        """Raise StorageExceeded where the owner has no room for so many bytes within the limit."""
+        await self._records.check_limit(limit, self.record.owner, Stored(0, size))
 
     async def watch(self) -> None:
         """Notice what others have done: they may have changed the batch, or taken it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -10,10 +10,8 @@ from server.api.batches.batch import counted
 from server.api.batches.held import HeldBatch
 from server.api.batches.parts import BatchParts
 from server.api.batches.queue import Progress
-from server.api.batches.results import Result, refused
-from server.http.error_table import error_of
-from server.http.errors import ApiError
-from server.http.request_state import new_request_id
+from server.api.batches.results import FULL, Result, unanswered
+from server.api.batches.usage import sum_of
 from server.quota.storage_limit import StorageExceeded, StorageLimit
 from server.storage.database.database import Step
 
@@ -24,24 +22,30 @@ MOST_WRITTEN: Final = 4 * 1024 * 1024
 class Journal:
     """Writes down the lines of the batch that this process holds.
 
-    `limit` is that of what the owner may keep; a result for which there is no room becomes an error.
+    `limit` is that of what the owner may keep. A result for which there is no room becomes a short error. That is
+    stored all the same for a line that was begun, since its owner may have paid for it, and for no other.
     """
 
     def __init__(self, held: HeldBatch, parts: BatchParts, limit: StorageLimit | None) -> None:
         self._held = held
         self._parts = parts
         self._limit = limit
+        self._missed = 0
 
-    async def full(self) -> ApiError | None:
-        """Return the error of further lines where the owner has no room for what they come to; else None.
+    async def is_full(self, names: Iterable[str], results: Sequence[Result]) -> bool:
+        """Return whether the owner has no room for what lines come to.
 
-        Where a result found no room, the error in its place soon takes what is left.
+        There must be room for the results, which are not written down yet, for short errors of the lines with these
+        names, which are to be begun or under way, and for an answer as large as one that found no room before.
         """
+        if self._limit is None:
+            return False
+        size = max(_size_of_errors(names), self._missed) + sum(len(result.text) for result in results)
         try:
-            await self._held.check_room(self._limit)
-        except StorageExceeded as full:
-            return error_of(full, "")
-        return None
+            await self._held.check_room(self._limit, size)
+        except StorageExceeded:
+            return True
+        return False
 
     async def write(
         self, results: Sequence[Result], begun: Collection[int], again: Sequence[tuple[int, bool, int]], following: int
@@ -50,9 +54,9 @@ class Journal:
 
         From then on the lines at the places `begun` may be spent on, as those of the other results may have been, those
         of `again` are to be begun once more, and `following` is the place of the first that was never begun. Raises
-        LeaseLost.
+        LeaseLost, and StorageExceeded where there is no room for the first result, of a line that was never begun.
         """
-        some = _fitting(results)
+        some, open_before = _fitting(results), self._held.progress.open
         while True:
             unwritten = {result.place for result in results[len(some) :]}
             progress = replace(
@@ -63,18 +67,27 @@ class Journal:
                 again=tuple(again),
             )
             try:
-                await self._store(some, progress, self._limit)
-            except StorageExceeded as full:
+                await self._store(some, progress, await self._limit_beside(progress.open))
+            except StorageExceeded:
                 if len(some) > 1:
                     some = some[: len(some) // 2]
                     continue
-                # That there was no room is always told.
-                await self._store([await self._refused(some[0], full)], progress, None)
+                if some[0].place not in open_before:
+                    raise
+                self._missed = max(self._missed, len(some[0].text))
+                await self._store([await self._shortened(some[0])], progress, None)
             return len(some)
 
-    async def _refused(self, result: Result, full: StorageExceeded) -> Result:
+    async def _limit_beside(self, places: Iterable[int]) -> StorageLimit | None:
+        """Return the limit that leaves room for short errors of the lines at these places, which may need them."""
+        if self._limit is None or self._limit.bytes is None:
+            return self._limit
+        names = [(await self._parts.line(self._held.record, place)).custom_id for place in places]
+        return replace(self._limit, bytes=max(0, self._limit.bytes - _size_of_errors(names)))
+
+    async def _shortened(self, result: Result) -> Result:
         line = await self._parts.line(self._held.record, result.place)
-        return refused(result.place, line.custom_id, error_of(full, ""), new_request_id())
+        return unanswered(result.place, line.custom_id, FULL)._replace(usage=result.usage)
 
     async def _store(self, results: Sequence[Result], progress: Progress, limit: StorageLimit | None) -> None:
         record, steps = self._held.record, list[Step]()
@@ -85,14 +98,19 @@ class Journal:
         if bad:
             progress = replace(progress, errors=progress.errors + 1)
             steps.append(self._parts.error(record, progress.errors, bad))
-        failed = sum(result.is_error for result in results)
+        failed, usage = sum(result.is_error for result in results), sum_of(result.usage for result in results)
         await self._held.write(
             progress,
-            (lambda batch: counted(batch, len(results) - failed, failed)) if results else None,
+            (lambda batch: counted(batch, len(results) - failed, failed, usage)) if results else None,
             steps,
-            limit if good else None,
+            limit if results else None,
             len(good) + len(bad),
         )
+
+
+def _size_of_errors(names: Iterable[str]) -> int:
+    """Return the bytes of short errors of lines with these names."""
+    return sum(len(unanswered(0, name, FULL).text) for name in names)
 
 
 def _fitting(results: Sequence[Result]) -> list[Result]:

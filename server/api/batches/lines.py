@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from server.api.batches.acting_callers import ActingCaller
 from server.api.batches.parts import Line
 from server.api.batches.results import INTERRUPTED, Result, answered, refused, unanswered
+from server.api.batches.usage import NOTHING, usage_of
 from server.authz.contract.errors import PolicyUnavailable
 from server.background.faults import log_fault
 from server.fairness.shares import FairShares, NoRoom, Share, Turn
@@ -45,8 +46,8 @@ LONGEST_PAUSE: Final = 30.0
 MOST_RESULT: Final = 8 * 1024 * 1024
 """Bytes of the answer to one line."""
 
-HEAVY: Final = 256 * 1024
-"""Bytes of an answer that is written beside the event loop."""
+HEAVY: Final = 64 * 1024
+"""Bytes of an answer that is read and written beside the event loop, and that keeps its turn until it is stored."""
 
 _BUSY: Final = (429, 503)
 _PASSING: Final = (
@@ -65,11 +66,16 @@ _log: Final = logging.getLogger("ostiary.api")
 
 @dataclass(slots=True)
 class Again:
-    """A line that is begun once more from the time `at` on, after some `tries`; no request is taken if it `is_paid`."""
+    """A line that is begun once more from the time `at` on; no request is taken if it `is_paid`.
+
+    `tries` counts the requests that its provider was asked to answer, and `faults` those that did not come so far,
+    since this process began with the batch.
+    """
 
     is_paid: bool
     at: float = 0.0
     tries: int = 0
+    faults: int = 0
 
 
 @dataclass(slots=True)
@@ -132,29 +138,36 @@ class RunningLine:
         result = self._result(request)
         if request.status not in _BUSY or request.spending.is_possible:
             return Outcome(result)
-        again, now = Again(self.again.is_paid or _is_paid(request), tries=self.again.tries + 1), time.time()
-        exceeded = None if acting.charge is None else acting.charge.exceeded
-        if exceeded is not None:
-            again.at, again.tries = now + exceeded.resets_in, 0
+        again, now = Again(self.again.is_paid or _is_paid(request), tries=self.again.tries), time.time()
+        charge = acting.charge
+        if charge is not None and charge.exceeded is not None:
+            if charge.never_fits:
+                return Outcome(result)
+            exceeded, again.at = charge.exceeded, now + charge.exceeded.resets_in
             is_used_up = exceeded.requests_left == 0 or exceeded.tokens_left == 0
             return Outcome(again=again, hold=again.at if is_used_up else 0.0)
         passing = not acting.has_entered or (
             isinstance(acting.fault, _PASSING) and not isinstance(acting.fault, _LASTING)
         )
-        again.at = now + min(LONGEST_PAUSE, 2.0 ** (again.tries - 1))
         if passing:
+            again.faults = self.again.faults + 1
+            again.at = now + _pause_after(again.faults)
             return Outcome(again=again, hold=again.at)
+        again.tries += 1
+        again.at = now + _pause_after(again.tries)
         if again.tries >= MOST_TRIES or _code(request.body) == "insufficient_quota":
             return Outcome(result)
         return Outcome(again=again)
 
     def _result(self, request: ActingRequest) -> Result:
-        """Return the answer, or an error in its place where it is too large to be kept."""
+        """Return the answer, or an error in its place where it is too large to be kept; with its tokens, both."""
+        usage = usage_of(request.body) if request.status < HTTPStatus.BAD_REQUEST else NOTHING
         if len(request.body) > MOST_RESULT:
             sentence = f"the answer has more than {MOST_RESULT} bytes, which no batch keeps; ask for less in one line"
             error = ApiError(HTTPStatus.BAD_GATEWAY, sentence, code="answer_too_large")
-            return refused(self.place, self.line.custom_id, error, request.request_id)
-        return answered(self.place, self.line.custom_id, request.status, request.request_id, request.body)
+            return refused(self.place, self.line.custom_id, error, request.request_id)._replace(usage=usage)
+        found = answered(self.place, self.line.custom_id, request.status, request.request_id, request.body)
+        return found._replace(usage=usage)
 
 
 class LineTurns:
@@ -185,6 +198,11 @@ class LineTurns:
         if turn is None and not self._shares.held():
             turn = self._first.take_now()
         return turn or await self._shares.take()
+
+
+def _pause_after(attempts: int) -> float:
+    """Return the seconds until a line is begun again after so many attempts, one at least."""
+    return min(LONGEST_PAUSE, 2.0 ** min(attempts - 1, 10))
 
 
 def _is_paid(request: ActingRequest | None) -> bool:

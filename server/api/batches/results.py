@@ -6,12 +6,16 @@ from json import dumps
 from secrets import token_hex
 from typing import Final, NamedTuple
 
+from server.api.batches.usage import NOTHING, Usage
 from server.http.errors import ApiError
 
 EXPIRED: Final = "batch_expired"
 CANCELLED: Final = "batch_cancelled"
 INTERRUPTED: Final = "batch_interrupted"
-"""The codes of lines that have no answer: the window was over, the batch was cancelled, a server was stopped."""
+FULL: Final = "insufficient_quota"
+"""The codes of lines that have no answer: the window was over, the batch was cancelled, a server was stopped, the owner
+may keep no more.
+"""
 
 REASONS: Final = {
     EXPIRED: "this line could not be answered before the window of the batch was over; send it again",
@@ -20,6 +24,7 @@ REASONS: Final = {
         "the server was stopped while it answered this line, and it isn't known how far that came; "
         "it is not done again by itself, send it again if it is to be"
     ),
+    FULL: "there is no room for an answer within what you may keep; delete something, and send this line again",
 }
 
 # Clients divide the text into lines: nothing but the end of a line may look like one. Inside of a JSON text, the first
@@ -34,11 +39,15 @@ _LINE_ENDS: Final = (
 
 
 class Result(NamedTuple):
-    """The result of the line at `place`: one line of the output file, or of the error file if it `is_error`."""
+    """The result of the line at `place`: one line of the output file, or of the error file if it `is_error`.
+
+    `usage` is what its answer tells of tokens.
+    """
 
     place: int
     is_error: bool
     text: bytes
+    usage: Usage = NOTHING
 
 
 def answered(place: int, custom_id: str, status: int, request_id: str, body: bytes) -> Result:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -22,7 +22,7 @@ from server.api.batches.journal import Journal
 from server.api.batches.lines import LineTurns, RunningLine
 from server.api.batches.parts import LINES_OF_A_PART, BatchParts
 from server.api.batches.remaining import Remaining
-from server.api.batches.results import CANCELLED, EXPIRED, INTERRUPTED, refused, unanswered
+from server.api.batches.results import CANCELLED, EXPIRED, FULL, INTERRUPTED, Result, refused, unanswered
 from server.api.batches.under_way import UnderWay
 from server.background.pauses import until_woken
 from server.fairness.shares import NoRoom, Turn
@@ -30,6 +30,7 @@ from server.http.errors import ApiError
 from server.http.held_lease import LeaseLost
 from server.http.pagination import missing_reference
 from server.http.request_state import new_request_id
+from server.quota.storage_limit import StorageExceeded
 from server.storage.blobs.store import BlobMissing, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable
 
@@ -73,7 +74,8 @@ class Running:
     """Runs the lines of a batch that this process holds, through `app`; at most `at_once` of them at the same time.
 
     `refusal` is the error of all lines where none may be run. For a moment, no line is begun while `yields` returns
-    true. Once it `leaves`, it begins no more lines.
+    true. Once it `leaves`, it begins no more lines. `untold` is why some lines have no result at the end, if they have
+    none: they were never begun, and the owner may keep no more.
     """
 
     def __init__(
@@ -102,10 +104,11 @@ class Running:
         self._refusal = refusal
         self._yields = yields
         self.leaves = False
+        self.untold: StorageExceeded | None = None
         self._cut_at: float | None = None
 
     async def run(self) -> str:
-        """Return the status that the batch comes to, once each of its lines has a result.
+        """Return the status that the batch comes to, once each of its lines has a result, or there is no room for more.
 
         Raises Paused, LeaseLost, BlobsUnavailable, DatabaseUnavailable and NoRoom; then nothing is under way.
         """
@@ -115,12 +118,17 @@ class Running:
             while True:
                 self._held.woken.clear()
                 end = self._end
-                begin = [] if end is not None or self.leaves else await self._begun_next()
-                await self._lines.write(begin)
-                if self._lines.is_idle:
-                    if end is not None:
+                try:
+                    begin = [] if end is not None or self.leaves else await self._begun_next()
+                    await self._lines.write(begin)
+                    if end is not None and self._lines.is_idle:
                         await self._end_all(_CODES[end])
                         return end
+                except StorageExceeded as full:
+                    # Lines that were never begun are refused while none is under way.
+                    self.untold = full
+                    return end or "failed"
+                if self._lines.is_idle:
                     if not self._left:
                         return "completed"
                     self._check_pause()
@@ -134,6 +142,8 @@ class Running:
         except BaseException:
             await self._lines.leave()
             raise
+        finally:
+            self._lines.close()
 
     @property
     def _end(self) -> str | None:
@@ -157,13 +167,10 @@ class Running:
         await self._caller.newest()
         if self._refusal is None and not await self._file.is_there():
             self._refusal = self._missing()
-        if self._refusal is not None:
-            await self._refuse(self._refusal)
+        if (refusal := self._refusal) is not None:
+            await self._refuse(lambda place, name: refused(place, name, refusal, new_request_id()))
             return []
         if not self._caller.may_act or self._lines.hold > time.time():
-            return []
-        if (full := await self._journal.full()) is not None:
-            await self._refuse(full)
             return []
         for _ in range(MOST_YIELDS):
             if not self._yields():
@@ -177,7 +184,20 @@ class Running:
         except BaseException:
             self._lines.put_back(begin)
             raise
-        return begin
+        if not begin or await self._has_room(begin):
+            return begin
+        self._lines.put_back(begin)
+        await self._refuse(lambda place, name: unanswered(place, name, FULL))
+        return []
+
+    async def _has_room(self, begin: Sequence[RunningLine]) -> bool:
+        """Return whether the owner has room for what these lines come to, beside those that are under way."""
+        lines = self._lines
+        try:
+            return not await self._journal.is_full(lines.names_with(begin), lines.results)
+        except BaseException:
+            lines.put_back(begin)
+            raise
 
     async def _fill(self, begin: list[RunningLine]) -> None:
         size = self._lines.size
@@ -202,18 +222,26 @@ class Running:
                 return await self._turns.take()
         return turn
 
-    async def _refuse(self, error: ApiError) -> None:
-        """Give the next lines an error in the place of an answer."""
+    async def _refuse(self, refusal: Callable[[int, str], Result]) -> None:
+        """Give the next lines a result in the place of an answer, once those under way have theirs.
+
+        These come first where there is little room, since they may have been spent on.
+        """
+        if not self._lines.is_idle:
+            self._lines.hold = time.time() + (LOOK_SECONDS if self._lines.lines else 0.0)
+            return
         for place in self._left.first(LINES_OF_A_PART):
+            name = await self._name(place)
             self._left.take(place)
-            self._lines.results.append(refused(place, await self._name(place), error, new_request_id()))
+            self._lines.results.append(refusal(place, name))
 
     async def _end_all(self, code: str) -> None:
         """Give all lines that have no result one that tells why."""
         while self._left:
             for place in self._left.first(LINES_OF_A_PART):
+                name = await self._name(place)
                 self._left.take(place)
-                self._lines.results.append(unanswered(place, await self._name(place), code))
+                self._lines.results.append(unanswered(place, name, code))
             await self._lines.write([])
 
     def _check_pause(self) -> None:

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp
 
 from server.api.batches.acting_callers import ActingCaller
 from server.api.batches.journal import Journal
-from server.api.batches.lines import Outcome, RunningLine
+from server.api.batches.lines import HEAVY, Outcome, RunningLine
 from server.api.batches.remaining import Remaining
 from server.api.batches.results import Result, unanswered
-from server.fairness.shares import NoRoom
+from server.fairness.shares import NoRoom, Turn
 from server.http.held_lease import LeaseLost
 from server.storage.database.database import DatabaseUnavailable
 
@@ -26,6 +26,8 @@ class UnderWay:
     """Begins lines of the batch that `journal` writes down, as requests of `caller` to the endpoint.
 
     `left` are those that are not begun. `woken` is set when something has come. Until `hold` no line can be answered.
+    A large result keeps the turn of its line until it is written down, so that the turns of a caller, and those of all,
+    bound what waits in memory for a slow database.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class UnderWay:
         self._code: str | None = None
         self.lines: dict[int, RunningLine] = {}
         self.results: list[Result] = []
+        self._unwritten: dict[int, Turn] = {}
+        self._is_closed = False
         self.hold = 0.0
 
     @property
@@ -58,6 +62,10 @@ class UnderWay:
     def size(self) -> int:
         """Bytes of the lines that are under way."""
         return sum(running.line.size for running in self.lines.values())
+
+    def names_with(self, begin: Sequence[RunningLine]) -> list[str]:
+        """Return the names of the lines that are under way, and of these."""
+        return [running.line.custom_id for running in (*self.lines.values(), *begin)]
 
     def put_back(self, lines: Sequence[RunningLine]) -> None:
         """Have lines begun later that were chosen."""
@@ -93,7 +101,21 @@ class UnderWay:
         finally:
             # What is written once is not written again.
             if writing.done() and not writing.cancelled() and writing.exception() is None:
-                del self.results[: writing.result()]
+                self._forget(writing.result())
+
+    def _forget(self, count: int) -> None:
+        """Forget the first results, which are written down."""
+        for result in self.results[:count]:
+            if (turn := self._unwritten.pop(result.place, None)) is not None:
+                turn.end()
+        del self.results[:count]
+
+    def close(self) -> None:
+        """Give the turns back of results that are not written down, and of those that come later."""
+        self._is_closed = True
+        for turn in self._unwritten.values():
+            turn.end()
+        self._unwritten.clear()
 
     def _start(self, running: RunningLine) -> None:
         self.lines[running.place] = running
@@ -102,7 +124,6 @@ class UnderWay:
         task.add_done_callback(lambda done: self._finished(running, done))
 
     def _finished(self, running: RunningLine, task: asyncio.Task[Outcome]) -> None:
-        running.turn.end()
         del self.lines[running.place]
         if task.cancelled() and self._code is not None:
             outcome = Outcome(unanswered(running.place, running.line.custom_id, self._code))
@@ -114,6 +135,11 @@ class UnderWay:
             outcome = task.result()
         if outcome.result is not None:
             self.results.append(outcome.result)
+        is_large = outcome.result is not None and len(outcome.result.text) > HEAVY
+        if is_large and not self._is_closed:
+            self._unwritten[running.place] = running.turn
+        else:
+            running.turn.end()
         if outcome.again is not None:
             self._left.put_back(running.place, outcome.again)
             self._is_changed = True

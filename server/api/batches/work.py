@@ -180,9 +180,15 @@ class BatchWork:
                 end = await running.run()
             finally:
                 del self._running[held.record.id]
+        untold = running.untold
+        errors = {} if untold is None else {"errors": [_told(error_of(untold, "")).shown()]}
         await held.write(
             replace(held.progress, ends=end),
-            lambda record: moved(record, "finalizing") if record.body["status"] == "in_progress" else {**record.body},
+            lambda record: (
+                moved(record, "finalizing", **errors)
+                if record.body["status"] == "in_progress"
+                else {**record.body, **errors}
+            ),
         )
 
     async def _gate(self, held: HeldBatch, caller: ActingCaller) -> tuple[Gate, ApiError | None]:

@@ -43,6 +43,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "later ones wait, in rounds of the callers",
     ),
     Limit(
+        "batches beyond these, one of each caller that has none; no more than `max_concurrent_batches`",
+        "{batch_worker.FIRST}",
+        "later ones wait",
+    ),
+    Limit(
         "time after which a batch makes room for those of other callers",
         "{batch_worker.SLICE_SECONDS:seconds}",
         "it goes on in its next round",
@@ -56,6 +61,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "bytes of the answer to one line",
         "{batch_lines.MOST_RESULT:bytes}",
         "the line is an error, `answer_too_large`",
+    ),
+    Limit(
+        "bytes of an answer that keeps its turn among the lines of batches until it is stored",
+        "{batch_lines.HEAVY:bytes}",
+        "further lines of its caller wait",
     ),
     Limit(
         "time after the request for a batch in which its lines are begun",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from server.api.batches import worker
-from tests.support.batches_server import BATCHES, CHAT, OVER, batching_on, chat, written
+from tests.support.batches_server import BATCHES, CHAT, OVER, batching_on, chat, tokens_of, written
 from tests.support.databases import KINDS, backend, empty_database, rows
 from tests.support.files_process import files_server
 from tests.support.files_server import BOUNDARY, form_of, wait_until
@@ -86,6 +86,7 @@ def results(address: Address, batch: str) -> tuple[Any, dict[str, Any], dict[str
     assert not good.keys() & bad.keys()
     counts = {"total": len(good) + len(bad), "completed": len(good), "failed": len(bad)}
     assert shown["request_counts"] == counts
+    assert shown["usage"]["total_tokens"] == tokens_of([*good.values()])
     return shown, good, bad
 
 

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from policy.vocabulary import Principal
 from server.api.batches import acting_callers
 from server.quota import quota as quotas
+from server.storage.records.usage import counted_with
 from tests.support.batches_server import BATCHES, CHAT, Batching, batching, chat, line, written
 from tests.support.callers import ALICE, OWN, READER, bearer
+from tests.support.databases import rows
+from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
 
 QUOTA = """\
@@ -60,6 +64,15 @@ def _anew(far: LineProvider) -> Iterator[None]:
 def error_of(result: Any) -> tuple[int, str]:
     """The status and the code of a line that was answered with an error."""
     return result["response"]["status_code"], result["response"]["body"]["error"]["code"]
+
+
+def keeps_little(place: Batching, name: str) -> None:
+    """Nothing but a few members of records has gone beyond the limit of a caller, once parts of batches are removed."""
+    key = counted_with(Principal(name, "issuer"))
+    statement = f"SELECT bytes FROM ostiary_usage WHERE key = '{key}'"  # noqa: S608 - the test's own
+    wait_until(lambda: rows(place.database, "SELECT count(*) FROM batches_work WHERE facet <> ''") == [(0,)], 10)
+    [(size,)] = rows(place.database, statement)
+    assert size < 20_000
 
 
 def test_a_line_is_refused_where_its_route_is(place: Batching, far: LineProvider) -> None:
@@ -182,6 +195,18 @@ def test_each_line_is_charged_once(place: Batching, far: LineProvider) -> None:
     assert time.time() - began > PERIOD
 
 
+def test_a_line_that_fits_in_no_period_is_refused_and_keeps_no_other_waiting(
+    place: Batching, far: LineProvider
+) -> None:
+    frugal = bearer("lea+tokens")
+    large = [chat(f"large-{number}", max_completion_tokens=100) for number in range(70)]
+    direct = place.ask("POST", CHAT, large[0]["body"], frugal)
+    good, bad = place.results(place.over(place.begun([*large, chat("small", "small")], frugal), READER), READER)
+    assert ([*good], len(bad)) == (["small"], 70)
+    assert {error_of(result) for result in bad.values()} == {(direct.status, direct.error["code"])}
+    assert far.asked == ["small"]
+
+
 def test_a_line_that_its_provider_has_no_time_for_is_tried_again(
     place: Batching, far: LineProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,13 +236,39 @@ def test_a_batch_is_no_way_around_what_its_owner_may_keep(place: Batching, far: 
     file = place.file(written([chat(f"l{number}", model="none") for number in range(30)]), small)
     ids = [str(answer.json["id"]) for _ in range(12) if (answer := place.create(file, caller=small)).status == 200]
     done = [place.over(batch, READER) for batch in ids]
+    keeps_little(place, "ida")
     refused = [shown for shown in done if shown["status"] == "failed"]
     assert refused
     assert all(shown["errors"]["data"][0]["code"] == "insufficient_quota" for shown in refused)
-    made = place.ask("GET", "/v1/files?purpose=batch_output", caller=small).json["data"]
-    # As many are under way at the same time as one caller's may be.
-    assert 1 <= len(made) == len(done) - len(refused) <= 5
     assert far.asked == []
+
+
+@pytest.mark.parametrize("end", ["cancel", "file"])
+def test_lines_that_were_never_begun_are_told_as_far_as_there_is_room(
+    place: Batching, far: LineProvider, end: str
+) -> None:
+    small = bearer(f"kim{end}+records")
+    batch = place.begun([chat("a", "hold"), *(chat(f"l{number}", "hold") for number in range(44))], small)
+    wait_until(lambda: len(far.asked) == 16)
+    if end == "cancel":
+        place.ask("POST", f"{BATCHES}/{batch}/cancel", caller=small)
+    else:
+        # What it leaves is filled again.
+        content = place.ask("GET", f"/v1/files/{place.get(batch, small)['input_file_id']}/content", caller=small).body
+        place.ask("DELETE", f"/v1/files/{place.get(batch, small)['input_file_id']}", caller=small)
+        place.file(content, small)
+    far.go_on.set()
+    done = place.over(batch, READER)
+    keeps_little(place, f"kim{end}")
+    assert done["status"] == ("cancelled" if end == "cancel" else "failed")
+    assert [error["code"] for error in done["errors"]["data"]] == ["insufficient_quota"]
+    good, bad = (place.lines_of(done[name], READER) for name in ("output_file_id", "error_file_id"))
+    counts = done["request_counts"]
+    assert (counts["completed"], counts["failed"]) == (len(good), len(bad))
+    # What was begun is told.
+    assert {line["custom_id"] for line in (*good, *bad)} >= {"a", *(f"l{number}" for number in range(15))}
+    assert len(far.asked) == 16
+    assert done["usage"]["total_tokens"] == 16 * 20
 
 
 def test_results_for_which_there_is_no_room_are_errors_of_their_lines(place: Batching, far: LineProvider) -> None:
@@ -225,14 +276,18 @@ def test_results_for_which_there_is_no_room_are_errors_of_their_lines(place: Bat
     # A line asks for little and is answered with more.
     batch = place.begun([chat(f"l{number}", "x") for number in range(60)], small)
     done = place.over(batch, READER)
-    good, bad = place.results(done, READER)
+    assert (done["status"], done["request_counts"]["total"]) == ("failed", 60)
+    assert [error["code"] for error in done["errors"]["data"]] == ["insufficient_quota"]
+    good, bad = (place.lines_of(done[name], READER) for name in ("output_file_id", "error_file_id"))
     assert good
-    assert len(good) + len(bad) == 60
+    assert {line["error"]["code"] for line in bad} == {"insufficient_quota"}
+    # What was spent is told and counted, whether there was room for its answer or not.
+    assert len(far.asked) <= len({line["custom_id"] for line in (*good, *bad)}) == len(good) + len(bad) < 60
+    assert done["usage"]["total_tokens"] == 20 * len(far.asked)
     files = [
         place.ask("GET", f"/v1/files/{done[f'{name}_file_id']}", caller=READER).json for name in ("input", "output")
     ]
     assert sum(file["bytes"] for file in files) < 16 * 1024
-    assert {error_of(result) for result in bad.values()} == {(429, "insufficient_quota")}
     assert len(far.asked) < 60
 
 

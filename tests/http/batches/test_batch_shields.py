@@ -11,6 +11,7 @@ import pytest
 from tests.support import batches_server
 from tests.support.batches_server import CHAT, Batching, batching, chat, line
 from tests.support.callers import OWN, bearer
+from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
 
 GUARDED = bearer("ann+guarded")
@@ -122,16 +123,20 @@ def left(place: Batching, caller: str) -> int:
 
 def test_a_line_of_many_tokens_waits_for_a_budget_and_holds_no_other_caller(place: Batching, far: LineProvider) -> None:
     frugal, url = bearer("vera+frugal"), "/v1/embeddings"
-    lines = [
-        line("small", url, model="vectors", input="x"),
-        line("large", url, model="vectors", input="word " * 10_000),
-    ]
-    direct = place.ask("POST", url, lines[1]["body"], frugal)
-    assert direct.status == 429
-    batch = place.begun(lines, frugal, endpoint=url)
-    place.until(batch, lambda shown: shown["request_counts"]["completed"] == 1, frugal)
+    held = line("held", url, model="vectors", input="hold " * 5_000)
+    large = line("large", url, model="vectors", input="word " * 5_000)
+    beyond = line("beyond", url, model="vectors", input="word " * 10_000)
+    first = place.begun([held], frugal, endpoint=url)
+    wait_until(lambda: len(far.asked) == 1)
+    assert place.ask("POST", url, large["body"], frugal).status == 429
+    batch = place.begun([large, beyond, line("small", url, model="vectors", input="x")], frugal, endpoint=url)
+    # What fits in no period is told at once.
+    place.until(batch, lambda shown: shown["request_counts"] == {"total": 3, "completed": 1, "failed": 1}, frugal)
     assert place.over(place.begun([chat("a")]), seconds=10)["status"] == "completed"
     assert place.ask("POST", f"/v1/batches/{batch}/cancel", caller=frugal).status == 200
     good, bad = place.results(place.over(batch, frugal), frugal)
     assert ([*good], bad["large"]["error"]["code"]) == (["small"], "batch_cancelled")
-    assert len(far.asked) == 2
+    assert bad["beyond"]["response"]["status_code"] == 429
+    far.go_on.set()
+    assert place.over(first, frugal)["request_counts"]["completed"] == 1
+    assert len(far.asked) == 3

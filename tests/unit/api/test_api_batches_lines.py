@@ -1,0 +1,127 @@
+"""What becomes of a line that is not answered, and the tokens of one that is."""
+
+from __future__ import annotations
+
+import asyncio
+from json import dumps
+from typing import Any, cast
+
+import pytest
+
+from policy.vocabulary import Principal
+from server.api.batches.acting_callers import ActingCaller
+from server.api.batches.lines import MOST_TRIES, Again, LineTurns, Outcome, RunningLine
+from server.api.batches.parts import Line
+from server.api.batches.usage import NOTHING, Usage, sum_of, usage_of
+from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.http.acting import ACTING, Acting
+from server.inference.answers.model_name import SMALL
+from server.storage.database.database import DatabaseUnavailable
+
+
+class Caller:
+    """One caller, as it is known."""
+
+    def acting(self, *, is_paid: bool) -> Acting:
+        """Return what makes a request the caller's."""
+        return Acting(Principal("ann", "issuer"), "", is_paid=is_paid)
+
+
+class Application:
+    """Refuses each request for the next of some reasons, as the guards of the server would."""
+
+    def __init__(self, *reasons: Exception | None) -> None:
+        self._reasons = [*reasons]
+
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+        """Answer a request."""
+        acting, reason = scope[ACTING], self._reasons.pop(0)
+        acting.has_entered, acting.fault = reason is not NOT_ENTERED, reason
+        await send({"type": "http.response.start", "status": 503 if reason else 429, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"error":{"code":null}}'})
+
+
+NOT_ENTERED = RuntimeError()
+AWAY = PolicyUnavailable(Failure.DEADLINE, "away")
+
+
+def outcomes(app: Application, count: int) -> list[Outcome]:
+    """What one line comes to, again and again."""
+
+    async def run() -> list[Outcome]:
+        turns, again, found = LineTurns(16, None), Again(is_paid=False), list[Outcome]()
+        for _ in range(count):
+            line = RunningLine(0, Line("a", 0, 2, streams=False), b"{}", await turns.take(), again)
+            found.append(await line.run(app, "/v1/chat/completions", cast(ActingCaller, Caller())))
+            line.turn.end()
+            again = found[-1].again or again
+        return found
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("fault", [AWAY, DatabaseUnavailable("away"), NOT_ENTERED])
+def test_what_the_server_could_not_do_is_no_try_of_a_provider(fault: Exception) -> None:
+    busy = [None] * MOST_TRIES
+    found = outcomes(Application(*[fault] * 7, *busy), 7 + MOST_TRIES)
+    assert [each.result is not None for each in found] == [False] * (6 + MOST_TRIES) + [True]
+    assert found[6].hold > 0
+    assert found[7].again is not None
+    assert (found[6].again or Again(is_paid=False)).tries == 0
+    assert found[7].again.tries == 1
+
+
+def test_faults_between_do_not_begin_the_count_of_tries_anew() -> None:
+    found = outcomes(Application(*[None, AWAY] * (MOST_TRIES - 1), None), 2 * MOST_TRIES - 1)
+    assert [each.result is not None for each in found] == [False] * (2 * MOST_TRIES - 2) + [True]
+
+
+CHAT = {
+    "prompt_tokens": 7,
+    "completion_tokens": 5,
+    "total_tokens": 12,
+    "prompt_tokens_details": {"cached_tokens": 3},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
+RESPONSE = {
+    "input_tokens": 7,
+    "output_tokens": 5,
+    "total_tokens": 12,
+    "input_tokens_details": {"cached_tokens": 3},
+    "output_tokens_details": {"reasoning_tokens": 2},
+}
+
+
+@pytest.mark.parametrize("size", [0, SMALL])
+@pytest.mark.parametrize(
+    ("usage", "told"),
+    [
+        (CHAT, Usage(7, 3, 5, 2, 12)),
+        (RESPONSE, Usage(7, 3, 5, 2, 12)),
+        ({"prompt_tokens": 7, "total_tokens": 7}, Usage(7, 0, 0, 0, 7)),
+        (
+            {**CHAT, "prompt_tokens_details": {"cached_tokens": 8}, "completion_tokens_details": None},
+            Usage(7, 0, 5, 0, 12),
+        ),
+        ({**CHAT, "total_tokens": -1}, NOTHING),
+        ({**CHAT, "total_tokens": 10**12}, NOTHING),
+        ({**CHAT, "total_tokens": True}, NOTHING),
+        ({**CHAT, "prompt_tokens": "7"}, Usage(0, 0, 5, 2, 12)),
+        (None, NOTHING),
+        ([12], NOTHING),
+    ],
+)
+def test_the_tokens_of_an_answer_are_those_of_its_own_usage(usage: Any, told: Usage, size: int) -> None:
+    inner = {"usage": {"total_tokens": 5, "prompt_tokens": 5}}
+    answer = {"choices": [inner, "x" * size], "text": '"usage":{"total_tokens":4}', "usage": usage, "last": inner}
+    assert usage_of(dumps(answer).encode()) == told
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"{", b"[" * 5000, b"x" * (SMALL + 1)])
+def test_what_tells_of_no_tokens_counts_none(answer: bytes) -> None:
+    assert usage_of(answer) == NOTHING
+
+
+def test_tokens_are_added_part_by_part() -> None:
+    assert sum_of([]) == NOTHING
+    assert sum_of([Usage(1, 2, 3, 4, 5), Usage(10, 20, 30, 40, 50)]) == Usage(11, 22, 33, 44, 55)
