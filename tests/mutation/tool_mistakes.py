@@ -81,6 +81,18 @@ TOOL_MISTAKES = (
         "is_ours=True",
     ),
     Mistake(
+        "a tool that is not chosen is called",
+        ROUNDS,
+        "if not self._chosen(tool, is_first=self._answers <= 1):",
+        "if not self._chosen:",
+    ),
+    Mistake(
+        "a tool that is not chosen asks for an approval",
+        "server/api/responses/mcp/tool.py",
+        "barred._is_permitted, barred._refusal = False, sentence",
+        "barred._refusal = sentence",
+    ),
+    Mistake(
         "every tool of a group is shown",
         TOOLS,
         "every if resource.names[0] in names]",

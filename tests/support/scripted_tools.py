@@ -88,5 +88,8 @@ class Tool:
             self.under_way -= 1
         return Outcome(told, members={"output": told}, sources=[Source("file-1", "a")], ends=self.ends)
 
+    def barred(self, sentence: str) -> Tool:
+        return self
+
     def failed(self, arguments: str, sentence: str) -> Outcome:
         return Outcome(sentence, "failed", {"error": sentence}, [("mcp_call.failed", {})])

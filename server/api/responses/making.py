@@ -18,7 +18,7 @@ from server.api.responses.chunks import read_events
 from server.api.responses.compaction.compacting import Compacting
 from server.api.responses.loop import step
 from server.api.responses.response_stream import Keep, Read
-from server.api.responses.server_tools.offering import settings_with
+from server.api.responses.server_tools.offering import is_chosen, settings_with
 from server.api.responses.server_tools.rounds import Rounds
 from server.api.responses.server_tools.shielded import ShieldedOutcomes
 from server.api.responses.server_tools.tool import Opening, ServerTools, ToolSet
@@ -114,7 +114,9 @@ class Making:
             self._endings,
             ShieldedOutcomes(ReturnedTexts(asked.guard)),
         )
-        rounds = Rounds(tools, again, settings, endings.calls, endings.room, most, request_id, shields)
+        rounds = Rounds(
+            tools, again, settings, endings.calls, endings.room, most, request_id, shields, partial(is_chosen, body)
+        )
         responding = RespondingChat(
             course.through(asked.answering),
             state,

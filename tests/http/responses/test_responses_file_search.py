@@ -182,3 +182,10 @@ def test_the_sdk_searches_and_reads_its_citations(place: Tooled) -> None:
         [citation] = message.content[0].annotations
         assert citation.type == "file_citation" and citation.filename == "notes.txt"
         assert response.output_text == "it is blue"
+
+
+def test_a_search_that_is_not_chosen_is_not_made(place: Tooled) -> None:
+    store = place.store("a blue bicycle")
+    response = place.made(looking_for("a blue bicycle"), tools=file_search(store), tool_choice="none", include=RESULTS)
+    [call] = [item for item in response["output"] if item["type"] == "file_search_call"]
+    assert (call["status"], call["results"]) == ("failed", None)

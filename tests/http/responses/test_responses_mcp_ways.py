@@ -15,7 +15,7 @@ from tests.support.callers import ALICE
 from tests.support.databases import rows
 from tests.support.mcp_house import McpHouse, calls, mcp_house
 from tests.support.mcp_server import text
-from tests.support.responses_server import RESPONSES
+from tests.support.responses_server import RESPONSES, events_of
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +140,53 @@ def test_approvals_count_as_calls(house: McpHouse) -> None:
     more = {"previous_response_id": first["id"], "max_tool_calls": 1}
     done = house.made([*answer, {"role": "user", "content": ASKED}], house.tool(), **more)
     assert [item["type"] for item in done["output"]].count("mcp_call") == 1
+
+
+OWN = {"type": "function", "name": "own", "parameters": {"type": "object", "properties": {}}}
+
+
+def only(*tools: dict[str, Any], mode: str = "auto") -> dict[str, Any]:
+    return {"type": "allowed_tools", "mode": mode, "tools": [*tools]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("approval", ["never", "always"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "none",
+        only({"type": "mcp", "server_label": "s", "name": "look"}),
+        only({"type": "function", "name": "own"}),
+        only({"type": "mcp", "server_label": "other"}, mode="required"),
+        {"type": "mcp", "server_label": "s", "name": "look"},
+        {"type": "function", "name": "own"},
+    ],
+    ids=str,
+)
+def test_a_tool_that_is_not_chosen_is_not_called(house: McpHouse, choice: Any, approval: str, stream: bool) -> None:
+    house.stub.posted.clear()
+    tool = house.tool(require_approval=approval)
+    made = house.create(calls(("s__echo", {"text": "x"})), tool, OWN, tool_choice=choice, stream=stream)
+    assert made.status == 200, made.body
+    response = events_of(made.body)[-1]["response"] if stream else made.json
+    [call] = [item for item in response["output"] if item["type"].startswith("mcp_") and item.get("name") == "echo"]
+    assert (call["type"], call["status"], house.stub.calls()) == ("mcp_call", "failed", [])
+    assert "`tool_choice`" in call["error"]["message"]
+    assert response["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        "auto",
+        "required",
+        only({"type": "mcp", "server_label": "s"}),
+        {"type": "mcp", "server_label": "s", "name": "echo"},
+        {"type": "mcp", "server_label": "s"},
+    ],
+    ids=str,
+)
+def test_a_tool_that_is_chosen_is_called(house: McpHouse, choice: Any) -> None:
+    house.stub.posted.clear()
+    house.made(calls(("s__echo", {"text": "x"})), house.tool(), OWN, tool_choice=choice)
+    assert len(house.stub.calls()) == 1

@@ -64,7 +64,7 @@ ONE = {
     [
         (None, (["f", "a", "b"], None), (["f", "a", "b"], None)),
         ("auto", (["f", "a", "b"], None), (["f", "a", "b"], None)),
-        ("none", (["f", "a", "b"], "none"), (["f", "a", "b"], None)),
+        ("none", (["f", "a", "b"], "none"), (["f", "a", "b"], "none")),
         ("required", (["f", "a", "b"], "required"), (["f", "a", "b"], None)),
         ({"type": "function", "name": "f"}, (["f", "a", "b"], "f"), (["f", "a", "b"], None)),
         ({"type": "mcp", "name": "b"}, (["f", "a", "b"], "b"), (["f", "a", "b"], None)),

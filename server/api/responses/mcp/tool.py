@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +68,7 @@ class McpTool:
         self.tool = tool
         self._name = name
         self._is_permitted = is_permitted
+        self._refusal = "you have no access to this tool"
         self._asks = calling.remote.needs_approval(tool)
         self._approvals = approvals
         self._ids = ids
@@ -100,7 +102,7 @@ class McpTool:
     async def call(self, arguments: str) -> Outcome:
         """Call the tool, or let the call wait for its approval."""
         if not self._is_permitted:
-            return failure("you have no access to this tool")
+            return failure(self._refusal)
         if not self._needs_approval(arguments):
             return await self.calling.call(self.tool, arguments)
         # Calls with the same arguments are the same call, so it does not matter which of them this one is.
@@ -113,6 +115,12 @@ class McpTool:
     def failed(self, arguments: str, sentence: str) -> Outcome:
         """Return the outcome of a call that failed; a request for an approval that is not known can't be answered."""
         return Outcome(sentence, ends=True, is_ours=True) if self._needs_approval(arguments) else failure(sentence)
+
+    def barred(self, sentence: str) -> McpTool:
+        """Return the tool as one that is neither called nor asks for an approval."""
+        barred = copy(self)
+        barred._is_permitted, barred._refusal = False, sentence
+        return barred
 
     def _needs_approval(self, arguments: str) -> bool:
         return self._is_permitted and self._asks and as_object(arguments) is not None
@@ -161,6 +169,10 @@ class ApprovedTool:
         """Return the outcome of a call that failed."""
         return failure(sentence)
 
+    def barred(self, sentence: str) -> ApprovedTool:
+        """Return the call itself, about which the caller has decided."""
+        return self
+
 
 class RefusedTool:
     """A call that the caller has refused: the model is told so."""
@@ -189,6 +201,10 @@ class RefusedTool:
     def failed(self, arguments: str, sentence: str) -> Outcome:
         """Return what the model is told where the request could not be forgotten."""
         return Outcome("the user has refused this call")
+
+    def barred(self, sentence: str) -> RefusedTool:
+        """Return the call itself, about which the caller has decided."""
+        return self
 
 
 def begun(label: str, name: str, arguments: str, approval: str | None) -> Beginning:

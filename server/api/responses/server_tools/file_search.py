@@ -7,7 +7,7 @@ names another store, another file or another tool.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from typing import Any, Final
 
@@ -126,6 +126,7 @@ class _Searching:
     name: str
     wanted: FileSearch
     may_call: bool
+    barred_by: str | None = None
 
     @property
     def offered(self) -> Json | None:
@@ -146,6 +147,8 @@ class _Searching:
 
     async def call(self, arguments: str) -> Outcome:
         """Return what is found; raises what a search raises, and AccessDenied."""
+        if self.barred_by is not None:
+            return self.failed(arguments, self.barred_by)
         await self.searches.permit(self.gate)
         queries = queries_of(arguments)
         if not queries:
@@ -163,6 +166,10 @@ class _Searching:
     def failed(self, _arguments: str, sentence: str) -> Outcome:
         """Return the outcome of a search that failed; the item has no place for the sentence."""
         return Outcome(dumps({"error": sentence}, ensure_ascii=False), "failed", is_ours=True)
+
+    def barred(self, sentence: str) -> _Searching:
+        """Return the tool as one that searches nothing."""
+        return replace(self, barred_by=sentence)
 
 
 def _fitting(found: Sequence[Found]) -> Sequence[Found]:

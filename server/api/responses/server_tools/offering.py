@@ -19,6 +19,7 @@ def settings_with(body: ResponseBody, tools: ToolSet, *, is_first: bool = True, 
     if not offered:
         return body.settings
     choice = body.shown["tool_choice"]
+    is_first = is_first or choice == "none"
     settings = {name: value for name, value in body.settings.items() if name != "tool_choice"}
     if type(choice) is dict and choice["type"] == "allowed_tools":
         offered = [tool for tool in offered if _is_allowed(tool, choice["tools"])]
@@ -35,6 +36,19 @@ def settings_with(body: ResponseBody, tools: ToolSet, *, is_first: bool = True, 
     if mode == "auto" and not may_call and not body.offered:
         mode = "none"
     return {**settings, "tools": every, **({} if mode == "auto" else {"tool_choice": mode})}
+
+
+def is_chosen(body: ResponseBody, tool: ServerTool, *, is_first: bool) -> bool:
+    """Return whether `tool_choice` lets a tool be called: models call what they weren't offered, too.
+
+    A choice of one tool counts for the first answer alone, as it does for what is offered.
+    """
+    choice = body.shown["tool_choice"]
+    if type(choice) is str:
+        return choice != "none"
+    if choice["type"] == "allowed_tools":
+        return _is_allowed(tool, choice["tools"])
+    return not is_first or tool.is_named_by(choice)
 
 
 def _mode(body: ResponseBody, choice: Any, offered: list[ServerTool]) -> Any:

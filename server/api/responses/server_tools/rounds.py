@@ -44,6 +44,7 @@ STEPS: Final = Share("steps of responses with tools", 4, 1, waiting=16_384, wait
 _CUT: Final = "\n[the rest of this result is left out: it is too long]"
 _OF_CLIENT: Final = frozenset({"custom_tool_call", "function_call"})
 _TOO_MANY: Final = "this tool was not called, since the response may not call more tools; answer with what you have"
+_NOT_CHOSEN: Final = "the `tool_choice` of the request does not let this tool be called"
 _NO_ROOM: Final = "the results of tools that are under way take too much room; try again later"
 _TOO_SLOW: Final = f"the tool has not answered within {CALL_SECONDS:g} s"
 
@@ -89,7 +90,8 @@ class Rounds:
 
     `again` is asked with the items that have come since the request, and with what `settings` returns. A call is never
     made twice. Calls take their `turns`, and their results bytes of `room`. Nothing that a tool returns is told before
-    `shields` have let it pass; what they stop ends the response, as a text of the caller that they stop does.
+    `shields` have let it pass; what they stop ends the response, as a text of the caller that they stop does. A call of
+    a tool that is not `chosen` fails.
     """
 
     def __init__(
@@ -102,7 +104,9 @@ class Rounds:
         most: int | None,
         request_id: str,
         shields: ShieldedOutcomes | None = None,
+        chosen: Callable[..., bool] = lambda _tool, **_: True,
     ) -> None:
+        self._chosen = chosen
         self._shields = ShieldedOutcomes(ReturnedTexts(None)) if shields is None else shields
         self._tools = tools
         self._again = again
@@ -195,7 +199,10 @@ class Rounds:
         await self._tools.aclose()
 
     def _of(self, call: ServerCall) -> _Call:
-        return self._numbered(call.call_id, call.name, call.arguments.whole(), self._tools.tools[call.name])
+        tool = self._tools.tools[call.name]
+        if not self._chosen(tool, is_first=self._answers <= 1):
+            tool = tool.barred(_NOT_CHOSEN)
+        return self._numbered(call.call_id, call.name, call.arguments.whole(), tool)
 
     def _numbered(self, identity: str, name: str, arguments: str, tool: ServerTool) -> _Call:
         self._key += 1

@@ -78,6 +78,10 @@ class ServerTool(Protocol):
         """Return the outcome of a call that failed, for the reason that `sentence` says."""
         ...
 
+    def barred(self, sentence: str) -> ServerTool:
+        """Return the tool as one whose calls fail, for the reason that `sentence` says."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FirstCall:
