@@ -53,9 +53,10 @@ def test_case_18_a_missing_key_and_a_wrong_one_cost_the_same_steps_and_look_alik
 
 def test_a_remembered_key_is_refused_once_it_is_over(opa_binary: Path, tmp_path: Path) -> None:
     store = KeyStore(tmp_path / "keys.db")
-    key = store.create("user-2", {}, int(time.time()) + 3)
     provider = f"{{type: api_key, db_path: '{tmp_path / 'keys.db'}', recheck_period: 3600}}"
     with guarded(provider, P1, opa_binary, tmp_path) as running:
+        key = store.create("user-2", {}, int(time.time()) + 3)
+        assert models(running, key) != 401
         deadline = time.monotonic() + 30
         while models(running, key) != 401:
             assert time.monotonic() < deadline
