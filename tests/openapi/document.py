@@ -76,6 +76,18 @@ def _chunk(whole: Schema) -> Schema:
     return schema
 
 
+NULL_IN_BATCHES = (
+    *("errors", "output_file_id", "error_file_id", "in_progress_at", "finalizing_at", "completed_at", "failed_at"),
+    *("expired_at", "cancelling_at", "cancelled_at"),
+)
+"""Optional members of a batch that are null until there is something to say.
+
+The document's schema has no null for them; its example of a batch does, and so do OpenAI's answers.
+"""
+for _name in NULL_IN_BATCHES:
+    assert _name not in SCHEMAS["Batch"]["required"]
+    SCHEMAS["Batch"]["properties"][_name]["nullable"] = True
+
 OPERATIONS = [Operation(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
 
 

@@ -13,6 +13,9 @@ from typing import Any
 REDUCED = Path(__file__).parent / "openai-2.3.0.reduced.json"
 
 SERVED = {
+    "/batches": ("get", "post"),
+    "/batches/{batch_id}": ("get",),
+    "/batches/{batch_id}/cancel": ("post",),
     "/chat/completions": ("get", "post"),
     "/chat/completions/{completion_id}": ("get", "post", "delete"),
     "/chat/completions/{completion_id}/messages": ("get",),

@@ -15,6 +15,7 @@ import pytest
 from server.api.conversations.body import MOST_ITEMS
 from server.api.conversations.include import INCLUDABLE
 from server.api.files.upload import PURPOSES
+from tests.openapi.batches import use_batches
 from tests.openapi.conformity import Conformity
 from tests.openapi.document import OPERATIONS, SCHEMAS, Operation
 from tests.openapi.item_samples import names_a_file_twice, samples, telling
@@ -241,6 +242,7 @@ def conformity(house: Watched) -> Conformity:
         use_embeddings,
         use_completions,
         use_vector_stores,
+        use_batches,
     ):
         use(house)
     for operation in OPERATIONS:

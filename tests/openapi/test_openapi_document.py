@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.openapi.conformity import properties
-from tests.openapi.document import DOCUMENT, SCHEMAS, Schema, resolved, validator
+from tests.openapi.document import DOCUMENT, NULL_IN_BATCHES, SCHEMAS, Schema, resolved, validator
 from tests.openapi.reduce import SERVED, plain, reached
 from tests.openapi.samples import Samples
 
@@ -68,6 +68,17 @@ def test_a_value_conforms_here_if_and_only_if_json_schema_says_so(name: str) -> 
             verdicts[valid] += 1
             assert valid is all(fault is None for _, fault in properties(kind, value)), value
     assert verdicts[True] >= len(kinds) and verdicts[False] > 5 * len(kinds)
+
+
+def test_a_batch_has_null_in_the_members_alone_that_are_listed() -> None:
+    batch = SCHEMAS["Batch"]
+    full = Samples(lambda _name, _schema: None).full(batch)
+    allowed = {
+        name
+        for name in batch["properties"]
+        if all(fault is None for _, fault in properties(batch, {**full, name: None}))
+    }
+    assert allowed == {*NULL_IN_BATCHES, "metadata"}
 
 
 def test_every_sample_is_what_its_schema_allows() -> None:
