@@ -9,6 +9,7 @@ from typing import Final
 from policy.lints.languages import starts
 from policy.lints.overlaps import may_be_below, routes_of
 from policy.lints.places import Places, listed
+from policy.routes import normalize_path
 from policy.rules import ExactPath, PathPattern, PathPrefix, Regex, RouteRule
 from policy.served_routes import LATER, SERVED
 from policy.source.diagnostics import Findings, Span, quoted
@@ -36,6 +37,18 @@ def report_unknown_routes(rules: Sequence[RouteRule], places: Places, findings: 
         hint = "`docs/api/api.md` lists every route"
         findings.warning("unknown-route", rest[0][2].span, message, hint)
     return {scalar.span for _, _, scalar in unknown}
+
+
+def about_unserved(method: str, path: str) -> str:
+    """Return the sentence about a request for which there is no route; an empty text where there is one."""
+    exact = ExactPath(normalize_path(path))
+    found = routes_of(exact)
+    if any(served.method == ("GET" if method == "HEAD" else method) for served in found):
+        return ""
+    if found:
+        taken = listed(list(dict.fromkeys(served.method for served in found)), most=5)
+        return f"no route of this server at {quoted(path)} takes {method}; the routes there take {taken}"
+    return f"no route of this server matches {quoted(path)}; {_nearest(exact)}"
 
 
 def _is_odd(path: PathPattern, text: str) -> bool:

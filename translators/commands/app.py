@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from policy.lints.paths import about_unserved
 from policy.source.diagnostics import visible
 from translators.commands.deciding import decide_lines
 from translators.commands.directory import CompiledDirectory
@@ -138,6 +139,8 @@ def explain_(
         )
         explanation = explain(loaded, question)
     sys.stdout.write(json.dumps(explanation.as_json(), indent=2) + "\n" if json_output else explanation.text())
+    if "route" in question and (sentence := about_unserved(question["route"]["method"], question["route"]["path"])):
+        sys.stderr.write(f"note: {sentence}\n")
 
 
 @app.command()

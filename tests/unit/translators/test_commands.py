@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from policy.lints.paths import about_unserved
+
 CONFIG = """\
 models:
   - {model_id: llama, provider_id: echo}
@@ -99,6 +101,26 @@ def test_explain_answers_for_routes_and_for_no_caller(config: Path) -> None:
     done = ostiary("explain", config, "--anonymous", "--route", "GET /v1/models", "--json")
     answer = json.loads(done.stdout)
     assert (answer["effect"], answer["reason"]) == ("deny", "a valid token is required")
+
+
+def test_explain_notes_that_there_is_no_such_route(config: Path) -> None:
+    done = ostiary("explain", config, "--as", "u", "--route", "GET /v1/model", "--json")
+    assert json.loads(done.stdout)["effect"] == "deny"
+    assert done.stderr == "note: no route of this server matches `/v1/model`; did you mean `/v1/models`?\n"
+    assert ostiary("explain", config, "--as", "u", "--route", "GET /v1/models/").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sentence"),
+    [
+        ("GET", "/v1/models/a/b", ""),
+        ("HEAD", "/v1/models", ""),
+        ("GET", "/metrics", ""),
+        ("GET", "/v1/embeddings", "no route of this server at `/v1/embeddings` takes GET; the routes there take POST"),
+    ],
+)
+def test_what_is_said_of_a_route(method: str, path: str, sentence: str) -> None:
+    assert about_unserved(method, path) == sentence
 
 
 def test_decide_answers_each_line_in_order_and_goes_on_after_a_malformed_one(config: Path) -> None:
