@@ -58,6 +58,8 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "what a request named may be forbidden since",
         CONTEXT,
+        "        if body.conversation is None:\n            await self._before(gate, body)\n        else:\n"
+        "            await self._read(gate, body.conversation, 1)  # it may have grown since\n"
         "        await self._given(gate, body, identity)\n        return Context(items",
         "        return Context(items",
     ),
