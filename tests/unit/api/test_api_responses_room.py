@@ -16,6 +16,7 @@ from server.fairness.shares import FairShares, NoRoom, Share
 from server.http.errors import ApiError
 from server.inference.provider import DONE, ChatModel, ChatRequest, ChatStream, Fault, Pieces, ProviderFailed
 from server.json_input.strict import Json
+from server.storage.database.database import DatabaseUnavailable
 
 REQUEST = ChatRequest("m", b"{}")
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
@@ -64,10 +65,12 @@ class Chunks:
         pass
 
 
-def responding(model: Answering, endings: Endings, kept: list[str], *, fails: bool = False) -> RespondingChat:
+def responding(model: Answering, endings: Endings, kept: list[str], fault: Exception | None = None) -> RespondingChat:
+    """A response whose end is not kept because of `fault`."""
+
     async def keep(state: State, _events: Sequence[Json]) -> None:
-        if fails and state.status == "completed":
-            raise ApiError(503, "the records are away")
+        if fault is not None and state.status == "completed":
+            raise fault
         kept.append(state.status)
 
     state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
@@ -128,14 +131,23 @@ def test_without_room_no_model_is_asked() -> None:
     asyncio.run(run())
 
 
-def test_what_can_not_be_kept_has_failed() -> None:
+@pytest.mark.parametrize(
+    ("fault", "sentence", "after"),
+    [
+        (DatabaseUnavailable("away"), b"the records can't be reached now", []),
+        # A conversation may not take a response, which is kept as failed then.
+        (ApiError(400, "the conversation is full"), b"the conversation is full", ["failed"]),
+    ],
+)
+def test_what_can_not_be_kept_has_failed(fault: Exception, sentence: bytes, after: list[str]) -> None:
     async def run() -> None:
         endings, kept = Endings(), list[str]()
-        last = await last_of(responding(Answering(), endings, kept, fails=True))
-        assert b"response.failed" in last and b"the records are away" in last
-        with pytest.raises(ApiError):
-            await responding(Answering(), endings, kept, fails=True).complete(REQUEST)
-        assert kept == []
+        last = await last_of(responding(Answering(), endings, kept, fault))
+        assert b"response.failed" in last and sentence in last
+        assert kept == after
+        with pytest.raises(type(fault)):
+            await responding(Answering(), endings, kept, fault).complete(REQUEST)
+        assert kept == after
 
     asyncio.run(run())
 
