@@ -16,9 +16,35 @@ GATHERED = "server/api/responses/background/gathered.py"
 CANCELLING = "server/api/responses/background/cancelling.py"
 BACKGROUND = "server/api/responses/background/worker.py"
 CONTEXT = "server/api/responses/context.py"
+STREAM = "server/api/responses/response_stream.py"
 REQUEST = "server/api/responses/background/kept_request.py"
 
 BACKGROUND_MISTAKES = (
+    Mistake(
+        "a model is asked again without the policy",
+        WORK,
+        "        if held.has_asked:\n",
+        "        if held.is_done:\n",
+    ),
+    Mistake(
+        "calls are asked of the policy as the caller was",
+        WORK,
+        "caller is not None and caller != gate.principal",
+        "caller is not None and caller == gate.principal",
+    ),
+    Mistake(
+        "events behind a comment are lost",
+        GATHERED,
+        "piece = piece[piece.index(_END) + len(_END) :]",
+        'piece = b""',
+    ),
+    Mistake("dropped events are passed over", READERS, "if batch.first > after + 1:", "if batch.first < 0:"),
+    Mistake(
+        "a stream that no conversation takes is nowhere",
+        STREAM,
+        'if state.status != "completed":\n                    raise',
+        "if state.is_over:\n                    raise",
+    ),
     Mistake(
         "what may have been spent is done again",
         WORK,
