@@ -23,8 +23,8 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "a model is asked again without the policy",
         WORK,
-        "        if held.has_asked:\n",
-        "        if held.is_done:\n",
+        "if held.has_asked:\n            caller",
+        "if held.is_done:\n            caller",
     ),
     Mistake(
         "calls are asked of the policy as the caller was",
