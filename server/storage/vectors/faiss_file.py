@@ -49,6 +49,7 @@ class FaissFile:
         for connection in self._opened:
             connection.close()
         self._opened.clear()
+        self._threads = threading.local()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -58,9 +59,13 @@ class FaissFile:
         found: sqlite3.Connection | None = getattr(self._threads, "connection", None)
         if found is None:
             found = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            found.execute("PRAGMA journal_mode = WAL")
-            found.execute("PRAGMA synchronous = FULL")
-            found.execute("PRAGMA secure_delete = ON")
+            try:
+                found.execute("PRAGMA journal_mode = WAL")
+                found.execute("PRAGMA synchronous = FULL")
+                found.execute("PRAGMA secure_delete = ON")
+            except BaseException:
+                found.close()
+                raise
             self._threads.connection = found
             self._opened.append(found)
         return found

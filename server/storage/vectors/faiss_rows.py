@@ -49,7 +49,17 @@ class FaissRows:
         self._connection = self.file.connection
 
     def open(self) -> None:
-        """Make the file where it is missing, and remove what a killed process has begun; raise Unusable."""
+        """Make the file where it is missing, and remove what a killed process has begun; raise Unusable.
+
+        It may be tried again then: nothing is left open, and the file is given up.
+        """
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
         self.file.lock()
         try:
             with self.file.changing() as connection:

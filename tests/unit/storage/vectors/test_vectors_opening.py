@@ -155,6 +155,34 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     assert (tmp_path / "f.db").read_bytes().startswith(b"no database")
 
 
+def test_a_file_that_could_not_be_opened_is_opened_once_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "RETRY_SECONDS", 0.01)
+    file = tmp_path / "f.db"
+    file.write_bytes(b"no database at all" * 1000)
+    files = tmp_path.as_posix()
+
+    def held() -> int:
+        places = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - names alone
+        return sum(os.path.realpath(place).startswith(files) for place in places)
+
+    async def run() -> None:
+        index = index_of("faiss", tmp_path)
+        async with index.running():
+            while index.fault == STARTING:  # noqa: ASYNC110 - the index is what changes it
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            # Each try gives the file up, and is no other process for the next one.
+            assert "another kind of file" in str(index.fault)
+            assert held() <= 2
+            file.unlink()
+            await ready(index)
+            assert await index.matching(KEY, "text", [1], 1) == []
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_index_opens_once_its_place_can_be_used(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "RETRY_SECONDS", 0.05)
