@@ -248,6 +248,7 @@ def test_a_store_out_of_reach_is_said_without_its_password(kind: str, tmp_path: 
         check=False,
     )
     assert done.returncode != 0
-    assert "the quotas in" in done.stderr
+    assert "`127.0.0.1:1` can't be used: Connection refused" in done.stderr
+    assert "`storage.backends.counters`" in done.stderr
     assert password not in done.stderr + done.stdout
     assert "Traceback" not in done.stderr

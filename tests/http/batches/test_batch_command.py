@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -180,14 +181,27 @@ def test_what_can_not_go_on_says_why(run: Run, place: Batching, tmp_path: Path) 
         assert path.name not in {each["filename"] for each in listed}
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C reach what is started, also where a shell runs the tests in the background and has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_ends_the_waiting_alone(place: Batching, far: LineProvider, tmp_path: Path) -> None:
     far.forget()
     path = file_of(tmp_path, chat("held", "hold"))
     command = [sys.executable, "-m", "server.cli.main", "batch", "run", str(path)]
     settings = {**os.environ, TOKEN_VARIABLE: token_of(ALICE), URL_VARIABLE: place.house.address.url}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        interruptible(),
+        subprocess.Popen(
+            command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
             batch = process.stdout.readline().split()[0]
