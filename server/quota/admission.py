@@ -75,12 +75,16 @@ def limited_by(fault: QuotaExceeded | CountersUnavailable | StorageExceeded | To
 
 
 class Reservation:
-    """Tokens that are set aside for one request; without a settlement all of them are used."""
+    """Tokens that are set aside for one request; without a settlement all of them are used.
 
-    __slots__ = ("_charge", "_settled", "reserved")
+    They are of the share and the period of `standing`; None is a caller whose tokens are not counted.
+    """
 
-    def __init__(self, charge: RequestCharge, reserved: int) -> None:
+    __slots__ = ("_charge", "_settled", "_standing", "reserved")
+
+    def __init__(self, charge: RequestCharge, standing: Standing | None, reserved: int) -> None:
         self._charge = charge
+        self._standing = standing
         self.reserved = reserved
         self._settled = False
 
@@ -88,7 +92,8 @@ class Reservation:
         """Record that `used` tokens were spent; only the first call counts."""
         if not self._settled:
             self._settled = True
-            await self._charge.settle(self.reserved, used)
+            if self._standing is not None:
+                await self._charge.settle(self._standing, self.reserved, used)
 
 
 class RequestCharge:
@@ -170,27 +175,31 @@ class RequestCharge:
     async def reserve(self, least: int, most: int) -> Reservation:
         """Set aside `most` tokens of the caller's share, or the rest of it if that is at least `least`; at least one.
 
-        Call it only where its tokens are counted. Raises QuotaExceeded and CountersUnavailable.
+        None are where the caller has no limit any more. Raises QuotaExceeded and CountersUnavailable.
         """
-        standing = self._standing
+        if self._share is None:
+            raise RuntimeError("tokens are reserved before the request is paid for")
+        standing = self.standing
+        if standing is None:
+            return Reservation(self, None, 0)
         tokens = max(1, least, min(most, standing.tokens_left or 0))
         try:
-            self.standing = await self._quota.reserve(standing, tokens)
+            self.standing = reserved = await self._quota.reserve(standing, tokens)
         except QuotaExceeded as exceeded:
             self.standing = self.exceeded = exceeded.standing
             self.never_fits = standing.limit.tokens is not None and tokens > standing.limit.tokens
             raise
-        return Reservation(self, tokens)
+        return Reservation(self, reserved, tokens)
 
-    async def settle(self, reserved: int, used: int) -> None:
-        """Replace reserved tokens by used ones."""
-        self.standing = await self._quota.settle(self._standing, reserved, used)
-
-    @property
-    def _standing(self) -> Standing:
-        if self.standing is None:
-            raise RuntimeError("tokens are reserved before the request is paid for")
-        return self.standing
+    async def settle(self, taken: Standing, reserved: int, used: int) -> None:
+        """Replace tokens that were reserved as of `taken` by used ones; the request may have been paid for anew since,
+        in another period or under another limit.
+        """
+        now = self.standing
+        if now is None or now.used.window != taken.used.window:
+            await self._quota.settle(taken, reserved, used)
+        else:
+            self.standing = await self._quota.settle(now, reserved, used)
 
 
 class ConcurrencyLimit:

@@ -90,6 +90,18 @@ QUOTA_MISTAKES = (
         "self._period",
     ),
     Mistake(
+        "a reservation is settled in a later period",
+        "server/quota/admission.py",
+        "if now is None or now.used.window != taken.used.window:",
+        "if now is None:",
+    ),
+    Mistake(
+        "a caller without a limit can't settle what was reserved",
+        "server/quota/admission.py",
+        "if now is None or now.used.window != taken.used.window:",
+        "if now is not None and now.used.window != taken.used.window:",
+    ),
+    Mistake(
         "a reservation is settled each time",
         "server/quota/admission.py",
         "            self._settled = True\n",

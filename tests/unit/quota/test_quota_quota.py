@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -31,11 +31,16 @@ class Clock:
         return self.now
 
 
-def run(folder: Path, scenario: Callable[[Quota, Clock], Awaitable[None]], **limits: Limit) -> None:
+def run(
+    folder: Path,
+    scenario: Callable[[Quota, Clock], Awaitable[None]],
+    named: Sequence[Limit] = (),
+    **limits: Limit,
+) -> None:
     async def running() -> None:
         clock = Clock()
         given = {"anonymous": Limit(), "authenticated": Limit(tokens=100)} | limits
-        quota = Quota(SqliteCounters(folder / "quotas.db"), DAY, now=clock, **given)
+        quota = Quota(SqliteCounters(folder / "quotas.db"), DAY, named=named, now=clock, **given)
         async with quota.running():
             await scenario(quota, clock)
 
@@ -155,6 +160,37 @@ def test_a_reservation_is_settled_once(tmp_path: Path) -> None:
         assert (await entered(quota)).tokens_left == 100 - 10 - 30
 
     run(tmp_path, scenario)
+
+
+def test_a_reservation_is_settled_in_its_period_though_the_request_was_paid_for_in_the_next(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        charge = RequestCharge(quota, ALICE, "192.0.2.1")
+        await charge.pay(None)
+        old = await charge.reserve(60, 60)
+        clock.now += DAY
+        await charge.pay(None)
+        new = await charge.reserve(50, 50)
+        await old.settle(0)
+        assert (await entered(quota)).tokens_left == 50
+        await new.settle(20)
+        assert (await entered(quota)).tokens_left == 80
+
+    run(tmp_path, scenario)
+
+
+def test_a_caller_who_has_no_limit_any_more_settles_what_was_reserved_and_reserves_nothing(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        charge = RequestCharge(quota, ALICE, "192.0.2.1")
+        with pytest.raises(RuntimeError, match="before the request is paid for"):
+            await charge.reserve(60, 60)
+        await charge.pay(None)
+        reserved = await charge.reserve(60, 60)
+        await charge.pay(0)
+        await (await charge.reserve(60, 60)).settle(70)
+        await reserved.settle(10)
+        assert (await entered(quota)).tokens_left == 90
+
+    run(tmp_path, scenario, named=(Limit(),))
 
 
 def test_the_time_to_the_next_period_shrinks(tmp_path: Path) -> None:
