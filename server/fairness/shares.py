@@ -149,9 +149,9 @@ class FairShares:
         """Turns that are waited for."""
         return self._waiting
 
-    def held(self) -> int:
-        """Return the units that the current caller holds."""
-        holder = self._holders.get(CURRENT.get())
+    def held(self, caller: Caller | None = None) -> int:
+        """Return the units that a caller holds, the current one unless it is given."""
+        holder = self._holders.get(CURRENT.get() if caller is None else caller)
         return 0 if holder is None else holder.held
 
     def turn(self, size: int = 1, caller: Caller | None = None) -> AbstractAsyncContextManager[Turn]:

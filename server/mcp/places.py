@@ -71,12 +71,23 @@ class Places:
     def _make_way(self) -> None:
         """Let programs make way, as many as are waited for: callers' own first, and others where no place is free.
 
-        Of those, the one that is idle for longest goes first.
+        Of those, the one that is idle for longest goes first. None makes way for a caller who has all places of its
+        share, and would not get that one.
         """
         is_full = self._shares.used >= self._shares.share.capacity
+        leaving = Counter(each.caller for each in self._leaving)
+        wanted = self._wanted(leaving) if is_full else 0
         for program in sorted(self._idle, key=lambda idle: not self._waiting[idle.caller]):
-            own = self._waiting[program.caller] - sum(each.caller == program.caller for each in self._leaving)
-            if own > 0 or (is_full and self._waiting.total() > len(self._leaving)):
+            if self._waiting[program.caller] > leaving[program.caller] or wanted > len(self._leaving):
                 del self._idle[program]
                 self._leaving.add(program)
+                leaving[program.caller] += 1
+                wanted = self._wanted(leaving) if is_full else 0
                 program.make_way()
+
+    def _wanted(self, leaving: Counter[Caller]) -> int:
+        """Return how many of the places that are waited for their callers may have, once those are `leaving`."""
+        most = self._shares.share.each
+        return sum(
+            min(count, most - self._shares.held(caller) + leaving[caller]) for caller, count in self._waiting.items()
+        )

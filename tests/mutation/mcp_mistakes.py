@@ -263,6 +263,12 @@ MCP_MISTAKES = (
         "            return",
     ),
     Mistake(
+        "programs make way for a caller who gets no more places",
+        "server/mcp/places.py",
+        "min(count, most - self._shares.held(caller) + leaving[caller])",
+        "min(count, most + leaving[caller])",
+    ),
+    Mistake(
         "a program whose call has ended makes no way",
         "server/mcp/places.py",
         "        self._idle[program] = None\n        self._make_way()\n",
