@@ -97,7 +97,18 @@ class Gate:
     that the decisions so far require, in their order: whatever they permitted, no text of a model passes without them.
     """
 
-    __slots__ = ("_context", "_pep", "_permit", "_refused", "_route", "charge", "requires_token", "shields", "silent")
+    __slots__ = (
+        "_context",
+        "_is_asked",
+        "_pep",
+        "_permit",
+        "_refused",
+        "_route",
+        "charge",
+        "requires_token",
+        "shields",
+        "silent",
+    )
 
     def __init__(
         self,
@@ -112,6 +123,7 @@ class Gate:
         self._context = context
         self._route = route
         self._permit: RoutePermit | None = None
+        self._is_asked = False
         self.charge = charge
         self.requires_token = requires_token
         self.silent = False
@@ -138,9 +150,13 @@ class Gate:
         self._context = replace(self._context, response_id=response_id)
 
     def act_as(self, principal: Principal | Anonymous) -> None:
-        """Ask from now on about the caller as it is now, about the route again, too; a refusal of the route stands."""
+        """Ask from now on about the caller as it is now, about the route again, too; a refusal of the route stands.
+
+        An answer that is under way is about the caller as it was. Until the next one, lines of the decision log name
+        the decision about the route that was made last.
+        """
         self._context = replace(self._context, principal=principal)
-        self._permit = None
+        self._is_asked = False
 
     @property
     def lacks_token(self) -> bool:
@@ -165,9 +181,10 @@ class Gate:
         """
         if self._refused is not None:
             raise self._refused
-        if self._permit is None:
-            permit = await self._route_answer(self._pep.check_route(self._context, self._route))
-            await self._settle(permit)
+        if not self._is_asked:
+            context = self._context
+            permit = await self._route_answer(self._pep.check_route(context, self._route))
+            await self._settle(permit, context)
 
     async def permit(self, action: Action, resource: Resource, made: Sequence[str] = ()) -> Permit:
         """Return a permit to act on `resource`, asked together with the route where that is not permitted yet.
@@ -175,16 +192,17 @@ class Gate:
         `made` are the ids of the records that a create makes, for the decision log. Raises AccessDenied only where the
         caller may use the route, but may not do this to this resource; else what `enter` raises.
         """
-        if self._permit is not None:
-            return self._noted(await self._pep.permit(self._context, action, resource, made))
-        asked = self._pep.permit_route_and_access(self._context, self._route, action, resource, made)
+        context = self._context
+        if self._is_asked:
+            return self._noted(await self._pep.permit(context, action, resource, made))
+        asked = self._pep.permit_route_and_access(context, self._route, action, resource, made)
         try:
             route_permit, permit = await self._route_answer(asked)
         except AccessDenied as denied:
             if denied.route_permit is not None:
-                await self._settle(denied.route_permit)
+                await self._settle(denied.route_permit, context)
             raise
-        await self._settle(route_permit)
+        await self._settle(route_permit, context)
         return self._noted(permit)
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
@@ -192,20 +210,22 @@ class Gate:
 
         The route is asked about together with them where it is not permitted yet. Raises what `enter` raises.
         """
-        if self._permit is not None:
-            return [*map(self._noted, await self._pep.readable(self._context, resources))]
-        asked = self._pep.permit_route_and_readable(self._context, self._route, resources)
+        context = self._context
+        if self._is_asked:
+            return [*map(self._noted, await self._pep.readable(context, resources))]
+        asked = self._pep.permit_route_and_readable(context, self._route, resources)
         route_permit, permits = await self._route_answer(asked)
-        await self._settle(route_permit)
+        await self._settle(route_permit, context)
         return [*map(self._noted, permits)]
 
     async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
         """Return what `readable` returns, for all resources of the type `kind` that there are; logged as one list."""
-        if self._permit is not None:
-            return await self._pep.listed(self._context, kind, resources)
-        asked = self._pep.permit_route_and_listed(self._context, self._route, kind, resources)
+        context = self._context
+        if self._is_asked:
+            return await self._pep.listed(context, kind, resources)
+        asked = self._pep.permit_route_and_listed(context, self._route, kind, resources)
         route_permit, permits = await self._route_answer(asked)
-        await self._settle(route_permit)
+        await self._settle(route_permit, context)
         return permits
 
     @asynccontextmanager
@@ -260,9 +280,13 @@ class Gate:
             self.shields.update(dict.fromkeys(permit.shields))
         return permit
 
-    async def _settle(self, permit: RoutePermit) -> None:
-        """Keep the permit of the route, and charge the request to the quota that it names."""
+    async def _settle(self, permit: RoutePermit, asked: RequestContext) -> None:
+        """Keep the permit of the route, which was `asked` about so, and charge the request to the quota that it
+        names.
+        """
         self._permit = permit
+        # Where the caller has become another since, its route is asked about next.
+        self._is_asked = asked.principal is self._context.principal
         self.shields.update(dict.fromkeys(permit.shields))
         if self.charge is not None:
             await self.charge.pay(permit.limit)

@@ -283,11 +283,12 @@ IDENTITY_MISTAKES = (
     Mistake(
         "a request is paid for before the policy is asked",
         "server/authz/request_authorization.py",
-        "            permit = await self._route_answer(self._pep.check_route(self._context, self._route))\n"
-        "            await self._settle(permit)",
+        "            permit = await self._route_answer(self._pep.check_route(context, self._route))\n"
+        "            await self._settle(permit, context)",
         "            if self.charge is not None:\n"
         "                await self.charge.pay(None)\n"
-        "            self._permit = await self._route_answer(self._pep.check_route(self._context, self._route))",
+        "            self._permit = await self._route_answer(self._pep.check_route(context, self._route))\n"
+        "            self._is_asked = True",
     ),
     Mistake(
         "an origin may have a path",
