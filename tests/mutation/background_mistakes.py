@@ -23,8 +23,26 @@ BACKGROUND_MISTAKES = (
     Mistake(
         "a model is asked again without the policy",
         WORK,
-        "if held.has_asked:\n            caller",
+        "if held.has_asked or gate.principal != permitted:\n            caller",
         "if held.is_done:\n            caller",
+    ),
+    Mistake(
+        "a model is first asked as the caller was",
+        WORK,
+        "if held.has_asked or gate.principal != permitted:\n            caller",
+        "if held.has_asked:\n            caller",
+    ),
+    Mistake(
+        "a response whose end can't be stored has cost nothing",
+        "server/api/responses/background/held.py",
+        "shown, self.usage = state.response(whole=True), state.usage",
+        "shown = state.response(whole=True)",
+    ),
+    Mistake(
+        "a route that an earlier caller may use is not asked about again",
+        "server/authz/request_authorization.py",
+        "self._is_asked = asked.principal is self._context.principal",
+        "self._is_asked = asked.request_id == self._context.request_id",
     ),
     Mistake(
         "calls are asked of the policy as the caller was",

@@ -58,6 +58,8 @@ class McpStub:
         self.others: list[str] = []
         """Paths that were asked for and that no server of tools has."""
         self.forgets = False
+        self.listing: Callable[[], Awaitable[None]] | None = None
+        """What happens before tools are listed."""
         self.came = threading.Event()
         """Set when a tool is called."""
 
@@ -124,6 +126,8 @@ class McpStub:
                 "result": {"protocolVersion": self.version, "capabilities": {"tools": {}}, "serverInfo": about},
             }
         if method == "tools/list":
+            if self.listing is not None:
+                await self.listing()
             return {**frame, "result": self._page(params.get("cursor"))}
         if method == "tools/call":
             self.came.set()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from server.api.conversations import items as conversation_items
 from server.api.responses.background.worker import AT_ONCE_EACH
 from tests.support.callers import ALICE, BOB
 from tests.support.databases import rows
@@ -208,6 +209,16 @@ def test_a_conversation_is_filled_once_it_is_complete(place: Responding, far: Up
     far.go_on.set()
     place.over(identity)
     assert place.said_in(conversation) == [("user", "hold"), ("assistant", "firstsecond")]
+
+
+def test_one_whose_conversation_is_full_tells_what_it_has_cost(
+    place: Responding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation_items, "MOST_KEPT", 3)
+    conversation = place.conversation(items=[{"role": "user", "content": "a"}] * 2)
+    done = place.over(later(place, conversation=conversation)["id"])
+    assert (done["status"], "at most 3 items" in done["error"]["message"]) == ("failed", True)
+    assert done["usage"]["output_tokens"] > 0
 
 
 @pytest.mark.parametrize("streamed", [False, True])

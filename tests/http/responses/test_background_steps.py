@@ -86,6 +86,21 @@ def test_a_model_that_the_caller_may_not_ask_any_more_is_not_asked_again(house: 
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_is_forbidden_while_tools_are_listed_is_not_asked(house: McpHouse, stream: bool) -> None:
+    async def listing() -> None:
+        await asyncio.to_thread(house.house.address.ask, "GET", "/v1/models", bearer("alice+modest"))
+        await asyncio.sleep(0.5)
+
+    house.stub.listing = listing
+    failed = over(house, "hi", stream=stream)
+    assert (failed["status"], failed["error"]["message"], failed["output"]) == (
+        "failed",
+        "the model `small` does not exist, or you have no access to it",
+        [],
+    )
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_route_that_the_caller_may_not_use_any_more_ends_it(house: McpHouse, stream: bool) -> None:
     house.stub.results["echo"] = shows(house, "barred")
     failed = over(house, twice(), stream=stream)

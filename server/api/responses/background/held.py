@@ -22,7 +22,7 @@ class HeldResponse(RenewedLease):
 
     `has_asked` once a provider or a tool may have been asked by this process, `is_done` once the response is over, and
     `fault` is why its end could not be stored. `look` is called with each renewal. `usage` is what the answers so far
-    have cost, of a response without events.
+    have cost; of a response with events that is known once it is over.
     """
 
     def __init__(self, later: LaterResponses, lease: Lease, record: Record) -> None:
@@ -87,7 +87,7 @@ class HeldResponse(RenewedLease):
         """Store the end of the response, and fill its conversation if it is complete; raises as
         `LaterResponses.finish` does.
         """
-        shown = state.response(whole=True)
+        shown, self.usage = state.response(whole=True), state.usage
         if state.status != "completed":
             filling = None
         elif filling is not None:

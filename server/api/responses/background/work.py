@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from policy.vocabulary import Anonymous, Principal
 from server.api.responses.answering import RespondingChat
 from server.api.responses.background.callers import Callers
 from server.api.responses.background.gathered import GatheringChat
@@ -142,6 +143,7 @@ class ResponseWork:
         gate.about(record.id)
         asked, items = await self._later.request(record)
         body = request_of(asked)
+        permitted = gate.principal
         model = await self._making.turns.model(gate, body.model)
         await self._later.responses.records.permit_create(gate, made=[record.id])
         request = deferred_request(gate, "POST", PATH)
@@ -159,7 +161,7 @@ class ResponseWork:
             partial(self._keep, held, gate, context.filling),
             items.size,
             through=lambda model: GatheringChat(
-                model, partial(self._asking, held, gate, body.model), lambda: held.is_full
+                model, partial(self._asking, held, gate, body.model, permitted), lambda: held.is_full
             ),
             read=read_joined,
             passing=None if held.lease.is_streamed else partial(held.pass_on, gate),
@@ -185,9 +187,11 @@ class ResponseWork:
         if caller is not None and caller != gate.principal:
             gate.act_as(caller)
 
-    async def _asking(self, held: HeldResponse, gate: Gate, model: str) -> None:
-        """Note that a model is asked now; raises the refusal if the caller may not ask it again."""
-        if held.has_asked:
+    async def _asking(self, held: HeldResponse, gate: Gate, model: str, permitted: Principal | Anonymous) -> None:
+        """Note that a model is asked now; raises the refusal if the caller may not ask it again, or has become another
+        since it was `permitted`.
+        """
+        if held.has_asked or gate.principal != permitted:
             caller = await self._callers.newest(held.lease.work)
             gate.act_as(gate.principal if caller is None else caller)
             await self._making.turns.model(gate, model)
