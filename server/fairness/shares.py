@@ -252,11 +252,11 @@ class FairShares:
     def _give_back(self, holder: _Holder, size: int) -> None:
         holder.held -= size
         self._used -= size
+        if not holder.held:
+            self._forget(holder)
         if self._waiting or self._next:
             self._queue(holder)
             self._serve()
-        if not holder.held:
-            self._forget(holder)
 
     def _serve(self) -> None:
         """Begin the turns that there is room for, in their order."""
@@ -299,6 +299,11 @@ class FairShares:
         self._forget(holder)
 
     def _forget(self, holder: _Holder) -> None:
-        """Drop what is kept of a caller that holds nothing and waits for nothing."""
+        """Drop what is kept of a caller that holds nothing and waits for nothing.
+
+        The last one that stays may then have its whole share, so that its turns have a place in the order again.
+        """
         if not (holder.held or holder.waits or holder.queued):
             self._holders.pop(holder.caller, None)
+            if self._waiting and self._beside < self.share.each and len(self._holders) == 1:
+                self._queue(next(iter(self._holders.values())))

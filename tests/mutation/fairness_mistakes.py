@@ -98,6 +98,12 @@ FAIRNESS_MISTAKES = (
         "            pass\n",
     ),
     Mistake(
+        "a caller that is alone again gets no more than beside others",
+        SHARES,
+        "if self._waiting and self._beside < self.share.each and len(self._holders) == 1:",
+        "if self._waiting and len(self._holders) < 0:",
+    ),
+    Mistake(
         "what a caller holds itself is the fault of all",
         SHARES,
         " or holder.held + size > self._beside\n",

@@ -95,11 +95,27 @@ async def test_a_caller_has_its_whole_share_again_once_the_others_have_gone() ->
     later = [asyncio.create_task(fair.take(caller=("a",))) for _ in range(4)]
     await until_waiting(fair, 4)
     other.end()
+    assert fair.waiting == 2  # none of its own turns has to end before
     mine[0].end()
     assert fair.waiting == 1
     assert [(await task).size for task in later[:3]] == [1, 1, 1]
     mine[1].end()
     assert (await later[3]).size == 1
+
+
+@in_a_loop
+async def test_a_caller_has_its_whole_share_again_once_the_others_wait_no_more() -> None:
+    fair = shares(4, 4, beside=1)
+    other, mine = await fair.take(caller=("b",)), await fair.take(caller=("a",))
+    large = asyncio.create_task(fair.take(4, ("b",)))
+    later = asyncio.create_task(fair.take(caller=("a",)))
+    await until_waiting(fair, 2)
+    other.end()
+    assert fair.waiting == 2
+    large.cancel()
+    (await asyncio.wait_for(later, 1)).end()
+    mine.end()
+    assert (fair.used, fair.waiting, len(fair._holders)) == (0, 0, 0)
 
 
 @in_a_loop
