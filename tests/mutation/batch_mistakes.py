@@ -174,11 +174,23 @@ BATCH_MISTAKES = (
         "            limit if good else None,\n",
     ),
     Mistake("a line that was begun is not told", JOURNAL, "if some[0].place not in open_before:", "if True:"),
+    Mistake(
+        "a result is lost while the names of other lines can't be read",
+        JOURNAL,
+        "                await asyncio.sleep(RETRY_SECONDS)\n",
+        "                raise\n",
+    ),
+    Mistake(
+        "a batch of an older server can't be shown",
+        "server/api/batches/batch.py",
+        'record.body.get("usage", NOTHING)',
+        'record.body["usage"]',
+    ),
     Mistake("tokens without room are not counted", JOURNAL, "FULL)._replace(usage=result.usage)", "FULL)"),
     Mistake(
         "the tokens of the last lines are those of a batch",
         "server/api/batches/batch.py",
-        'sum_of([Usage(*record.body["usage"]), usage])',
+        "sum_of([_usage(record), usage])",
         "usage",
     ),
     Mistake(

@@ -83,7 +83,7 @@ def counted(record: Record, completed: int, failed: int, usage: Usage) -> Json:
     These have cost those tokens.
     """
     total, before, failed_before = record.body["counts"]
-    spent = sum_of([Usage(*record.body["usage"]), usage])
+    spent = sum_of([_usage(record), usage])
     return {**record.body, "counts": [total, before + completed, failed_before + failed], "usage": [*spent]}
 
 
@@ -107,6 +107,11 @@ def batch_object(record: Record) -> Json:
         "created_at": record.created_at,
         **{name: body.get(name) for name in _TIMES},
         "request_counts": {"total": total, "completed": completed, "failed": failed},
-        "usage": Usage(*body["usage"]).shown,
+        "usage": _usage(record).shown,
         "metadata": body["metadata"],
     }
+
+
+def _usage(record: Record) -> Usage:
+    """Return the tokens of a batch so far. One that an older server has made tells of none."""
+    return Usage(*record.body.get("usage", NOTHING))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from server.api.batches.batch import counted
-from server.api.batches.held import HeldBatch
+from server.api.batches.held import RETRY_SECONDS, HeldBatch
 from server.api.batches.parts import BatchParts
 from server.api.batches.queue import Progress
 from server.api.batches.results import FULL, Result, unanswered
 from server.api.batches.usage import sum_of
+from server.fairness.shares import NoRoom
 from server.quota.storage_limit import StorageExceeded, StorageLimit
-from server.storage.database.database import Step
+from server.storage.database.database import DatabaseUnavailable, Step
 
 MOST_WRITTEN: Final = 4 * 1024 * 1024
 """Bytes of results that are stored together, unless one alone has more."""
@@ -82,12 +84,19 @@ class Journal:
         """Return the limit that leaves room for short errors of the lines at these places, which may need them."""
         if self._limit is None or self._limit.bytes is None:
             return self._limit
-        names = [(await self._parts.line(self._held.record, place)).custom_id for place in places]
+        names = [await self._name(place) for place in places]
         return replace(self._limit, bytes=max(0, self._limit.bytes - _size_of_errors(names)))
 
     async def _shortened(self, result: Result) -> Result:
-        line = await self._parts.line(self._held.record, result.place)
-        return unanswered(result.place, line.custom_id, FULL)._replace(usage=result.usage)
+        return unanswered(result.place, await self._name(result.place), FULL)._replace(usage=result.usage)
+
+    async def _name(self, place: int) -> str:
+        """Return the name of a line, however long that takes: a result that was spent on must not be lost for it."""
+        while True:
+            try:
+                return (await self._parts.line(self._held.record, place)).custom_id
+            except (DatabaseUnavailable, NoRoom):
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _store(self, results: Sequence[Result], progress: Progress, limit: StorageLimit | None) -> None:
         record, steps = self._held.record, list[Step]()

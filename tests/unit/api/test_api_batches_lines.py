@@ -10,6 +10,8 @@ import pytest
 
 from policy.vocabulary import Principal
 from server.api.batches.acting_callers import ActingCaller
+from server.api.batches.batch import batch_object, counted, new_body
+from server.api.batches.body import CreateBatch
 from server.api.batches.lines import MOST_TRIES, Again, LineTurns, Outcome, RunningLine
 from server.api.batches.parts import Line
 from server.api.batches.usage import NOTHING, Usage, sum_of, usage_of
@@ -17,6 +19,7 @@ from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.http.acting import ACTING, Acting
 from server.inference.answers.model_name import SMALL
 from server.storage.database.database import DatabaseUnavailable
+from server.storage.records.record import Draft
 
 
 class Caller:
@@ -125,3 +128,11 @@ def test_what_tells_of_no_tokens_counts_none(answer: bytes) -> None:
 def test_tokens_are_added_part_by_part() -> None:
     assert sum_of([]) == NOTHING
     assert sum_of([Usage(1, 2, 3, 4, 5), Usage(10, 20, 30, 40, 50)]) == Usage(11, 22, 33, 44, 55)
+
+
+def test_a_batch_of_an_older_server_tells_of_the_tokens_since() -> None:
+    body = new_body(CreateBatch("/v1/chat/completions", "file-1", {}, None))
+    del body["usage"]
+    record = Draft("batch_1", body).owned_by(None)
+    assert batch_object(record)["usage"] == NOTHING.shown
+    assert counted(record, 1, 0, Usage(2, 1, 3, 0, 5))["usage"] == [2, 1, 3, 0, 5]
