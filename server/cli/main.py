@@ -27,7 +27,7 @@ from server.cli.keys import app as key_commands
 from server.cli.quota import app as quota_commands
 from server.cli.token import token
 from server.cli.usage import usage
-from server.config.home import home
+from server.config.home import home, is_in_home
 from translators.commands import app as policy_commands
 from translators.commands.directory import ARCHIVE, CompiledDirectory
 from translators.commands.loading import FAILED, UNUSABLE, Loaded, compiled, show
@@ -174,7 +174,7 @@ def _make_development_key(config: Config) -> None:
     provider = config.server.auth.provider_config
     if isinstance(provider, OAuth2Config):
         key_sets = [issuer.jwks for issuer in (provider, *provider.issuers) if issuer.jwks is not None]
-        if any(jwks.uri == f"file://{home() / JWKS_FILE}" for jwks in key_sets):
+        if any(is_in_home(jwks.uri, JWKS_FILE) for jwks in key_sets):
             development_jwks(home())
 
 

@@ -24,7 +24,7 @@ from server.config.auth import (
     OAuth2Config,
     ProviderOfIdentity,
 )
-from server.config.home import HOME_VARIABLE, home
+from server.config.home import HOME_VARIABLE, home, is_in_home
 
 PROGRAM: Final = "ostiary"
 
@@ -129,7 +129,7 @@ def _a_token(provider: ProviderOfIdentity) -> str:
 
 def _believes_development(issuer: IssuerConfig) -> bool:
     """Return whether the server accepts tokens of `ostiary token`: trusted key, same issuer and audience."""
-    if issuer.jwks is None or issuer.jwks.uri != f"file://{home() / JWKS_FILE}":
+    if issuer.jwks is None or not is_in_home(issuer.jwks.uri, JWKS_FILE):
         return False
     return issuer.issuer in (None, DEVELOPMENT_ISSUER) and issuer.audience in (None, DEVELOPMENT_AUDIENCE)
 

@@ -30,6 +30,9 @@ SWITCH_SECONDS: Final = 0.0005
 """Seconds for which a thread that computes keeps Python's lock while another wants it. With Python's own 5 ms each turn
 of the event loop waits as long for a thread that reads a large answer, and a request takes a dozen turns."""
 
+_NO_ADDRESS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
+"""The errors of an address that the machine has not, has no protocol for, or has on several networks."""
+
 
 class PortInUse(Exception):
     """The address can't be listened on; the message says what to do."""
@@ -46,7 +49,7 @@ def listen(host: str, port: int, place: str = "server.port") -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as fault:
         # A host that can't be looked up has a negative number, which is the resolver's.
-        if (fault.errno or 0) < 0 or fault.errno == errno.EADDRNOTAVAIL:
+        if (fault.errno or 0) < 0 or fault.errno in _NO_ADDRESS:
             sentence = f"`{host}` is no address of this machine; correct `{place.replace('.port', '.host')}`"
         else:
             reason = os.strerror(fault.errno or 0)

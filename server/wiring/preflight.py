@@ -13,7 +13,7 @@ from server.authn.key_store import KEYS_FILE, KeyStore
 from server.authn.keys import parse_key_set
 from server.config import Config
 from server.config.auth import ApiKeyConfig, AskedConfig, IssuerConfig, OAuth2Config, ProviderOfIdentity
-from server.config.home import home
+from server.config.home import home, is_in_home
 from server.config.server import ServerConfig
 from server.local_files.reading import UnreadableFile, read_small
 from server.net.http_client import MAX_BYTES
@@ -68,16 +68,16 @@ def _lacking_keys(provider: ProviderOfIdentity | None) -> Iterator[str]:
     issuers: tuple[IssuerConfig, ...] = (provider, *provider.issuers) if isinstance(provider, OAuth2Config) else ()
     for uri in sorted({issuer.jwks.uri for issuer in issuers if issuer.jwks is not None}):
         path = Path(unquote(urlsplit(uri).path))
-        if not uri.startswith("file:") or path == home() / JWKS_FILE:
+        if not uri.startswith("file:") or is_in_home(uri, JWKS_FILE):
             continue
         try:
             reason = None if parse_key_set(read_small(path, MAX_BYTES)).keys else "holds no key that can be used"
         except UnreadableFile as unreadable:
             reason = str(unreadable)
-        except ValueError:
-            reason = "is not a JWK Set"
+        except ValueError as fault:
+            reason = f"can't be used ({fault})"
         if reason is not None:
-            yield f"the file of keys `{path}` {reason}, so no token is accepted yet; look at `jwks.uri`"
+            yield f"the file of keys `{path}` {reason}, so no token of its issuer is accepted yet; look at `jwks.uri`"
 
 
 def _lacking_programs(config: Config) -> Iterator[str]:
@@ -86,7 +86,8 @@ def _lacking_programs(config: Config) -> Iterator[str]:
         if group.mcp_command is None:
             continue
         program = group.mcp_command.command[0]
-        if not (Path(program).is_file() and os.access(program, os.X_OK)):
+        # `is_file` raises an error for what `access` only says no to: a folder that is closed, a name that is too long.
+        if not (os.access(program, os.X_OK) and Path(program).is_file()):
             yield f"the tool group `{group.toolgroup_id}` names `{program}`, which is no program that can be run"
 
 

@@ -296,4 +296,10 @@ IDENTITY_MISTAKES = (
         "if len(origin) > _LONGEST_ORIGIN or _ORIGIN.fullmatch(origin) is None:",
         "if len(origin) > _LONGEST_ORIGIN:",
     ),
+    Mistake(
+        "no development key is made in a directory with a blank in its name",
+        "server/config/home.py",
+        "{quote(str((home() / name).absolute()))}",
+        "{(home() / name).absolute()}",
+    ),
 )

@@ -7,7 +7,7 @@ import pytest
 from server.process.startup import PortInUse, listen
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "fe80::1"])
 def test_a_host_of_another_machine(host: str) -> None:
     with pytest.raises(PortInUse) as failed:
         listen(host, 0)

@@ -21,7 +21,8 @@ def doubts(file: Path) -> list[str]:
     ("content", "reason"),
     [
         (None, "can't be read (No such file or directory)"),
-        ("words", "is not a JWK Set"),
+        ("words", "can't be used (the content is not a JWK Set)"),
+        (f'{{"keys": [{",".join(["{}"] * 101)}]}}', "can't be used (the JWK Set has more than 100 keys)"),
         ('{"keys": []}', "holds no key that can be used"),
     ],
 )
@@ -29,7 +30,8 @@ def test_a_file_by_which_no_token_can_be_verified(tmp_path: Path, content: str |
     file = tmp_path / "jwks.json"
     if content is not None:
         file.write_text(content, encoding="utf-8")
-    assert doubts(file) == [f"the file of keys `{file}` {reason}, so no token is accepted yet; look at `jwks.uri`"]
+    told = f"the file of keys `{file}` {reason}, so no token of its issuer is accepted yet; look at `jwks.uri`"
+    assert doubts(file) == [told]
 
 
 def test_a_file_with_a_key_is_fine(tmp_path: Path) -> None:
@@ -40,15 +42,25 @@ def test_the_development_key_is_made_at_the_start() -> None:
     assert doubts(home() / JWKS_FILE) == []
 
 
-def test_a_program_of_a_tool_group_that_is_not_there(tmp_path: Path) -> None:
-    program = tmp_path / "tools"
-    text = (
+def with_program(program: Path) -> str:
+    return (
         "providers: {tool_runtime: [{provider_id: mcp, provider_type: 'remote::model-context-protocol'}]}\n"
         f"tool_groups: [{{toolgroup_id: clock, provider_id: mcp, mcp_command: {{command: [{program}]}}}}]\n"
     )
+
+
+def test_a_program_of_a_tool_group_that_is_not_there(tmp_path: Path) -> None:
+    program = tmp_path / "tools"
+    text = with_program(program)
     told = [f"the tool group `clock` names `{program}`, which is no program that can be run"]
     assert preflight(load(text)) == told
     program.touch(mode=0o600)
     assert preflight(load(text)) == told
     program.chmod(0o700)
     assert preflight(load(text)) == []
+
+
+def test_a_program_that_the_system_does_not_even_look_for(tmp_path: Path) -> None:
+    program = tmp_path / ("a" * 300)
+    told = [f"the tool group `clock` names `{program}`, which is no program that can be run"]
+    assert preflight(load(with_program(program))) == told
