@@ -282,7 +282,7 @@ def _broken(error: yaml.MarkedYAMLError, text: str, name: str) -> InvalidDocumen
     story = f"{error.context or ''} {problem}"
     hint = next((hint for fragment, hint in _YAML_HINTS if fragment in story), "")
     if _VALUES_HERE in story and error.problem_mark and _is_too_deep(text.splitlines(), error.problem_mark.line):
-        hint = "indent this line as the one above it, which has a value already"
+        hint = "the key above has a value already; begin this one right below it"
     marks, end = [error.problem_mark, error.context_mark], len(text.rstrip())
     # An unclosed value, or one without its colon, is reported where it starts.
     if "expected ':'" in problem:
