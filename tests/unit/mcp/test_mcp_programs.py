@@ -230,7 +230,7 @@ def test_a_program_whose_end_is_cancelled_is_killed() -> None:
 
 
 def test_programs_are_bounded_and_unused_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire_module, "PROGRAMS", replace(wire_module.PROGRAMS, capacity=2, each=1, seconds=0.3))
+    monkeypatch.setattr(wire_module, "PROGRAMS", replace(wire_module.PROGRAMS, capacity=2, each=1, seconds=30.0))
 
     async def course(sessions: Sessions) -> None:
         others = await call(sessions, "process", owner=BOB)
