@@ -230,19 +230,20 @@ class Running:
         if not self._lines.is_idle:
             self._lines.hold = time.time() + (LOOK_SECONDS if self._lines.lines else 0.0)
             return
-        for place in self._left.first(LINES_OF_A_PART):
-            name = await self._name(place)
-            self._left.take(place)
-            self._lines.results.append(refusal(place, name))
+        await self._give(refusal)
 
     async def _end_all(self, code: str) -> None:
         """Give all lines that have no result one that tells why."""
         while self._left:
-            for place in self._left.first(LINES_OF_A_PART):
-                name = await self._name(place)
-                self._left.take(place)
-                self._lines.results.append(unanswered(place, name, code))
+            await self._give(lambda place, name: unanswered(place, name, code))
             await self._lines.write([])
+
+    async def _give(self, result: Callable[[int, str], Result]) -> None:
+        """Give each of the next lines a result, by its place and its name."""
+        for place in self._left.first(LINES_OF_A_PART):
+            name = await self._name(place)
+            self._left.take(place)
+            self._lines.results.append(result(place, name))
 
     def _check_pause(self) -> None:
         """Raise Paused where no line can be begun soon."""
