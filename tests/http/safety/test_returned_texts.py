@@ -1,4 +1,4 @@
-"""What a tool of this server returns: nobody is shown it, and nothing keeps it, before the shields have let it pass."""
+"""Results of tools of this server: no caller is shown one, and nothing keeps it, before shields have let it pass."""
 
 from __future__ import annotations
 
