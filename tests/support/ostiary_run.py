@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,13 +139,14 @@ def running(config: Path, environ: dict[str, str], *options: str, hasty: bool = 
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether the condition holds at some time from now on."""
+    """Return whether the condition holds at some time from now on; a server that does not answer yet is none."""
     deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if condition():
+                return True
         time.sleep(0.02)
-    return True
+    return False
 
 
 def children(parent: int) -> list[int]:

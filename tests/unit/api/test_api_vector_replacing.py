@@ -177,7 +177,8 @@ def test_many_documents_come_in_few_commits(both: InWorld, monkeypatch: pytest.M
                 )
                 await put(world, store, texts)
             assert calls.count("put") == 3
-            assert len(calls) <= 3 * 6
+            # Six calls for each commit, and one for the use of the store, noted where a second has gone by.
+            assert len(calls) <= 3 * 6 + 1
         await check(world, store, *texts.values())
 
     both(work)
