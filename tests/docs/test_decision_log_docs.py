@@ -15,6 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.support.ostiary_run import OPEN, environment, eventually, running, written
+from tests.support.patience import PATIENCE
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate" / "decision-log.md"
 ASKED = re.compile(r"<!-- asked(?P<kind>[^>]*) -->\n```sh\n(?P<code>.*?)```", re.DOTALL)
@@ -53,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, opa_binary: Path) -> Path:
         )
         headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
         statuses = [
-            httpx.get(f"{server.address}{path}", headers=headers).status_code
+            httpx.get(f"{server.address}{path}", headers=headers, timeout=PATIENCE).status_code
             for path in ("/v1/models", "/v1/providers", "/v1/models/m")
         ]
         assert statuses == [200, 403, 200]

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.certificate import certificate
 from tests.support.ostiary_run import eventually
+from tests.support.patience import PATIENCE
 from tests.support.postgres import running_postgres
 from tests.support.runbook_server import BLOCKS, CONFIG, TEXT, Desk, desk
 
@@ -128,7 +129,7 @@ def test_a_policy_is_tried_compared_and_put_in_force(tmp_path: Path, opa_binary:
         assert "1 passed, 0 failed" in found.run("check-new", NEW=str(new))
         assert "model::" in found.run("compare", NEW=str(new))
         found.run("replace", "stop", NEW=str(new))
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE) == 0
     assert (tmp_path / "config.yaml.old").exists()
     with found.serving():
         assert found.ask("GET", "/v1/models/m", found.token("ann", "viewer")).status_code == 404
@@ -181,7 +182,7 @@ def test_a_backup_brings_back_what_was_deleted(tmp_path: Path, opa_binary: Path)
         assert found.ask("DELETE", f"/v1/files/{made['id']}", owner).status_code == 200
         assert found.ask("GET", f"/v1/files/{made['id']}", owner).status_code == 404
         server.signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE) == 0
     found.run("restore", BACKUP=backup)
     with found.serving():
         assert found.ask("GET", f"/v1/files/{made['id']}/content", owner).content == b"kept"
@@ -209,7 +210,7 @@ def test_a_backup_of_postgresql_brings_back_what_was_deleted(tmp_path: Path, opa
             assert found.ask("DELETE", path, owner).status_code == 200
             assert found.ask("GET", path, owner).status_code == 404
             server.signal(signal.SIGTERM)
-            assert server.process.wait(30) == 0
+            assert server.process.wait(PATIENCE) == 0
         found.run("restore-postgres", BACKUP=str(tmp_path), DATABASE=postgres.url)
         with found.serving():
             assert found.ask("GET", path, owner).status_code == 200

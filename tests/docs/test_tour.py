@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,7 +70,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory, opa_binary: Path) -> Iterator
             said += line
         yield Tour(folder, environ, port)
         server.send_signal(signal.SIGINT)
-        assert server.wait(timeout=15) == 0
+        assert server.wait(timeout=PATIENCE) == 0
     finally:
         server.kill()
         server.communicate()
@@ -119,7 +120,7 @@ def test_texts_have_embeddings(tour: Tour, blocks: list[str]) -> None:
 
 def test_the_log_names_rule_place_description_and_revision(tour: Tour, blocks: list[str]) -> None:
     tour.shell(blocks[0], blocks[3])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     denied: list[dict[str, str]] = []
     while not denied and time.monotonic() < deadline:
         records = [json.loads(line) for line in tour.shell(blocks[6]).splitlines()]

@@ -9,6 +9,7 @@ from typing import Any
 from tests.openapi.watched import Watched
 from tests.support.batches_server import BATCHES, CHAT, OVER, chat, written
 from tests.support.callers import BOB
+from tests.support.patience import PATIENCE
 
 
 def use_batches(house: Watched) -> None:
@@ -39,7 +40,7 @@ def use_batches(house: Watched) -> None:
 
 
 def _over(house: Watched, one: str) -> Any:
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while (shown := house.ask("GET", one).json)["status"] not in OVER:
         assert time.monotonic() < until, shown
         time.sleep(0.02)

@@ -15,6 +15,7 @@ from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
 from tests.support.configured_server import filled
 from tests.support.files_server import BOUNDARY, form_of
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import decided
 from tests.support.serving import Address, Answer
 from tests.support.stream_client import events
@@ -75,7 +76,7 @@ class Watched:
         self, method: str, target: str, body: Any = None, caller: str = ALICE, kind: str = "application/json"
     ) -> Answer:
         """The answer to a request, which is held against the document; `target` begins with `/v1`."""
-        answer = self.address.ask(method, target, *([caller] if caller else []), body=body, kind=kind, timeout=30)
+        answer = self.address.ask(method, target, *([caller] if caller else []), body=body, kind=kind, timeout=PATIENCE)
         operation, said = operation_of(method, target), answer.headers.get("content-type", "")
         schema = operation.answered(answer.status, said)
         if schema is None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from tests.support.patience import PATIENCE
+
 
 @contextmanager
 def serving(app: web.Application, tls: ssl.SSLContext | None = None) -> Iterator[str]:
@@ -22,10 +24,10 @@ def serving(app: web.Application, tls: ssl.SSLContext | None = None) -> Iterator
     thread = threading.Thread(target=lambda: asyncio.run(_run(app, ready, stop, tls)))
     thread.start()
     try:
-        yield ready.result(timeout=10)
+        yield ready.result(timeout=PATIENCE)
     finally:
         stop.set()
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
 
 
 async def _run(app: web.Application, ready: Future[str], stop: threading.Event, tls: ssl.SSLContext | None) -> None:

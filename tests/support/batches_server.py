@@ -15,6 +15,7 @@ from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
 from tests.support.databases import backend, empty_database
 from tests.support.files_server import BOUNDARY, form_of
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
@@ -69,7 +70,7 @@ class Batching:
 
     def ask(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Answer:
         """The answer to a request; `target` begins with `/v1`."""
-        return self.house.address.ask(method, target, caller, body=body, timeout=30)
+        return self.house.address.ask(method, target, caller, body=body, timeout=PATIENCE)
 
     def file(self, content: bytes, caller: str = ALICE, purpose: str = "batch", **fields: str) -> str:
         """The id of a new file."""
@@ -97,11 +98,11 @@ class Batching:
         assert answer.status == 200, answer.body
         return answer.json
 
-    def over(self, batch: str, caller: str = ALICE, seconds: float = 30.0) -> Any:
+    def over(self, batch: str, caller: str = ALICE, seconds: float = PATIENCE) -> Any:
         """A batch, once it is over."""
         return self.until(batch, lambda shown: shown["status"] in OVER, caller, seconds)
 
-    def until(self, batch: str, holds: Any, caller: str = ALICE, seconds: float = 30.0) -> Any:
+    def until(self, batch: str, holds: Any, caller: str = ALICE, seconds: float = PATIENCE) -> Any:
         """A batch, once that holds of it."""
         ends = time.monotonic() + seconds
         while not holds(shown := self.get(batch, caller)):

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 
 from tests.support.failing_provider import ANSWERS, SECRET, STATUSES, upstream
-from tests.support.ostiary_run import PATIENCE, environment, eventually
+from tests.support.ostiary_run import environment, eventually
+from tests.support.patience import PATIENCE
 from tests.support.token_issuers import KeyServer, Signer, answer, claims, jwk_set, key_server
 
 NEVER_ENDING = {"gated", "sleepy", "silent", "endless-event", "endless-stream", "lingers", "huge"}

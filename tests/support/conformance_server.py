@@ -19,9 +19,8 @@ import yaml
 
 from server.authn.development import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER, development_jwks, issue_token
 from tests.support.conformance_files import Case, ConformanceFile
+from tests.support.patience import PATIENCE
 
-_START_SECONDS = 30.0
-_PATIENCE_SECONDS = 10.0
 _ADDRESS = re.compile(r"serves on (http://\S+)")
 
 
@@ -52,11 +51,11 @@ class ConformanceServer:
         self._listeners = [threading.Thread(target=listen) for listen in (self._hear_speech, self._hear_decisions)]
         for listener in self._listeners:
             listener.start()
-        address = self._address.get(timeout=_START_SECONDS)
+        address = self._address.get(timeout=PATIENCE)
         if address is None:
             self.__exit__(None, None, None)
             raise AssertionError("".join(self._said))
-        self._client = httpx.Client(base_url=address, trust_env=False)
+        self._client = httpx.Client(base_url=address, trust_env=False, timeout=PATIENCE)
         return self
 
     def __exit__(
@@ -65,7 +64,7 @@ class ConformanceServer:
         if hasattr(self, "_client"):
             self._client.close()
         self._process.terminate()
-        self._process.wait(timeout=_START_SECONDS)
+        self._process.wait(timeout=PATIENCE)
         for listener in self._listeners:
             listener.join()
         self._folder.cleanup()
@@ -81,7 +80,7 @@ class ConformanceServer:
             headers=self._credentials(case.question["principal"]),
         )
         while True:
-            decision = self._decisions.get(timeout=_PATIENCE_SECONDS)
+            decision = self._decisions.get(timeout=PATIENCE)
             if decision["request_id"] == response.headers["x-request-id"] and case.asked in decision:
                 return response, decision
 

@@ -13,6 +13,7 @@ from tests.support.callers import ALICE, OWN
 from tests.support.configured_server import filled, own_database, own_folder
 from tests.support.databases import rows
 from tests.support.files_server import BOUNDARY, form_of
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
@@ -55,7 +56,7 @@ class Talking:
 
     def ask(self, method: str, path: str, body: Any = None, caller: str = ALICE) -> Answer:
         """The answer to a request; `path` is what follows `/v1/conversations`."""
-        return self.house.address.ask(method, CONVERSATIONS + path, caller, body=body, timeout=30)
+        return self.house.address.ask(method, CONVERSATIONS + path, caller, body=body, timeout=PATIENCE)
 
     def get(self, path: str, caller: str = ALICE) -> Answer:
         """The answer to a GET."""

@@ -8,12 +8,13 @@ from http.client import HTTPConnection
 from json import dumps, loads
 from typing import Any
 
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address
 
 
 @contextmanager
 def opened(
-    address: Address, method: str, target: str, body: Any = None, *headers: str, timeout: float = 20
+    address: Address, method: str, target: str, body: Any = None, *headers: str, timeout: float = PATIENCE
 ) -> Iterator[Iterator[Any]]:
     """The events of a stream as they come; the client leaves at the end of the context."""
     connection = HTTPConnection(address.host, address.port, timeout=timeout)

@@ -19,6 +19,7 @@ from server.authz.readiness import ReadinessProbe
 from server.wiring import application, decisions
 from server.wiring.policy_engine import Plan
 from tests.support.metrics_page import Measured
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import RealPolicy, read
 from tests.support.serving import Address, Answer, serving
 
@@ -62,7 +63,7 @@ class Doubted:
 
     def undecided(self, answer: Answer) -> dict[str, Any]:
         """The line that says that there was no decision about the request that `answer` answers, once it is written."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             lines = self.log.read_text().splitlines(keepends=True)
             for record in (json.loads(line) for line in reversed(lines) if line.endswith("\n")):

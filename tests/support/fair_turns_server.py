@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.fairness.places import Places
 from server.http.fair_turns import FairTurns
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, is_whole
 
 CONNECTIONS = 64
@@ -62,7 +63,7 @@ def places_of(app: Starlette) -> Places:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    expires = time.monotonic() + 20
+    expires = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < expires
         time.sleep(0.01)
@@ -75,7 +76,7 @@ def is_left_empty(app: Starlette) -> bool:
 
 
 def ask(address: Address, request: bytes, source: str = MODEST) -> bytes:
-    with socket.create_connection((address.host, address.port), 20, (source, 0)) as connection:
+    with socket.create_connection((address.host, address.port), PATIENCE, (source, 0)) as connection:
         connection.sendall(request)
         answer = b""
         while not is_whole(answer, False):

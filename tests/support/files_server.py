@@ -14,6 +14,7 @@ from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
 from tests.support.configured_server import own_folder
 from tests.support.databases import backend, rows
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
@@ -136,7 +137,7 @@ def parts_of(parts: Sequence[tuple[str, bytes]], boundary: str = BOUNDARY) -> by
     return b"".join([*pieces, f"--{boundary}--\r\n".encode()])
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Return when it holds; fail if it never does."""
     until = time.monotonic() + seconds
     while not holds():

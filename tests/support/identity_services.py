@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support.http_server import handled
+from tests.support.patience import PATIENCE
 
 _PEM = serialization.Encoding.PEM
 
@@ -62,7 +63,7 @@ def service(
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked = Asked(self.command, self.path, headers, self.rfile.read(length))
             running.asked.append(asked)
-            running.go_on.wait(30)
+            running.go_on.wait(PATIENCE)
             status, body, *more = running.reply(asked)
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             try:

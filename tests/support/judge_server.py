@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.support.http_server import handled
 from tests.support.openai_upstream import chat, chunks, completion, embeddings
+from tests.support.patience import PATIENCE
 
 WORDS = {"bomb": "S9", "kill": "S1", "lawyer": "S6", "slander": "S5"}
 """The words that it finds unsafe, with the codes that it writes; a word of its own is `S77`, which no version has."""
@@ -121,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._chat(body)
         self.judge.asked.append(body)
         if self.judge.hangs is not None:
-            self.judge.hangs.wait(20)
+            self.judge.hangs.wait(PATIENCE)
         fault = _fault(body)
         if fault:
             return self._send(400, dumps({"error": {"message": fault}}).encode())

@@ -12,6 +12,7 @@ from tests.support.application import ByToken
 from tests.support.callers import ALICE, OWN
 from tests.support.configured_server import filled, own_database, own_folder
 from tests.support.mcp_server import McpStub, mcp_server
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.responses_server import RESPONSES, events_of, script
 from tests.support.serving import Answer
@@ -86,7 +87,7 @@ class McpHouse:
     def create(self, text: Any, *tools: Any, caller: str = ALICE, **more: Any) -> Answer:
         """The answer to a request for a response."""
         body = {"model": "small", "input": text, "tools": tools, **more}
-        return self.house.address.ask("POST", RESPONSES, caller, body=body, timeout=30)
+        return self.house.address.ask("POST", RESPONSES, caller, body=body, timeout=PATIENCE)
 
     def made(self, text: Any, *tools: Any, caller: str = ALICE, **more: Any) -> Any:
         """A response."""

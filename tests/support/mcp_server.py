@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.patience import PATIENCE
+
 Json = dict[str, Any]
 
 ANYTHING: Json = {"type": "object", "properties": {"text": {"type": "string"}}}
@@ -187,13 +189,13 @@ def mcp_server() -> Iterator[McpStub]:
     stub, ready, ending = McpStub(), Future[tuple[asyncio.AbstractEventLoop, int]](), asyncio.Event()
     thread = threading.Thread(target=lambda: asyncio.run(_serve(stub, ready, ending)))
     thread.start()
-    loop, port = ready.result(timeout=10)
+    loop, port = ready.result(timeout=PATIENCE)
     stub.url = f"http://127.0.0.1:{port}/mcp"
     try:
         yield stub
     finally:
         loop.call_soon_threadsafe(ending.set)
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
 
 
 async def _serve(stub: McpStub, ready: Future[tuple[asyncio.AbstractEventLoop, int]], ending: asyncio.Event) -> None:

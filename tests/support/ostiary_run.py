@@ -16,8 +16,7 @@ from pathlib import Path
 
 import httpx
 
-PATIENCE = 30.0
-"""Seconds in which everything that these tests wait for has long happened, even on a busy machine."""
+from tests.support.patience import PATIENCE
 
 OPEN = """\
 version: 2
@@ -31,8 +30,10 @@ server:
   decision_log: LOG
 """
 
-# What the command line would do, with less patience at the end.
-HASTY = "import server.process.uvicorn_server as end; end.GRACE_SECONDS = 1.0; from server.cli.main import main; main()"
+# What the command line would do, with another time for what is under way at the end.
+WITH_GRACE = (
+    "import server.process.uvicorn_server as end; end.GRACE_SECONDS = %f; from server.cli.main import main; main()"
+)
 
 
 def environment(folder: Path, opa: Path) -> dict[str, str]:
@@ -53,16 +54,16 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def command(config: Path, *options: str, hasty: bool = False) -> list[str]:
-    """How `ostiary run` is called; a `hasty` one grants one second to what is under way at its end."""
-    start = ["-c", HASTY] if hasty else ["-m", "server.cli.main"]
+def command(config: Path, *options: str, grace: float | None = None) -> list[str]:
+    """How `ostiary run` is called; `grace` is the number of seconds that it grants to what is under way at its end."""
+    start = ["-m", "server.cli.main"] if grace is None else ["-c", WITH_GRACE % grace]
     return [sys.executable, *start, "run", str(config), *options]
 
 
 def refusal(config: Path, environ: dict[str, str], *options: str) -> str:
     """What a server says that doesn't start."""
     done = subprocess.run(
-        command(config, *options), env=environ, capture_output=True, text=True, timeout=60, check=False
+        command(config, *options), env=environ, capture_output=True, text=True, timeout=2 * PATIENCE, check=False
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -108,10 +109,10 @@ class Running:
 
 
 @contextmanager
-def running(config: Path, environ: dict[str, str], *options: str, hasty: bool = False) -> Iterator[Running]:
+def running(config: Path, environ: dict[str, str], *options: str, grace: float | None = None) -> Iterator[Running]:
     """A server on a free port, once it has announced itself; killed at the end if it still runs."""
     process = subprocess.Popen(
-        command(config, "--port", "0", *options, hasty=hasty), env=environ, stderr=subprocess.PIPE, text=True
+        command(config, "--port", "0", *options, grace=grace), env=environ, stderr=subprocess.PIPE, text=True
     )
     server = Running(process)
     lines: queue.Queue[str | None] = queue.Queue()
@@ -139,8 +140,11 @@ def running(config: Path, environ: dict[str, str], *options: str, hasty: bool = 
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Return whether the condition holds at some time from now on; a server that does not answer yet is none."""
-    deadline = time.monotonic() + PATIENCE
+    """Return whether the condition holds at some time from now on; a server that does not answer yet is none.
+
+    There is time for another look after one that waits PATIENCE for an answer that does not come.
+    """
+    deadline = time.monotonic() + 2 * PATIENCE
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
             if condition():

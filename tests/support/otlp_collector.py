@@ -13,6 +13,8 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from tests.support.patience import PATIENCE
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -50,7 +52,7 @@ class Collector:
             self.raw.append(body)
             self._changed.notify_all()
 
-    def until(self, count: int, seconds: float = 20.0) -> list[Received]:
+    def until(self, count: int, seconds: float = PATIENCE) -> list[Received]:
         """So many spans, once they have come."""
         deadline = time.monotonic() + seconds
         with self._changed:

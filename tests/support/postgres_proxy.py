@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from tests.support.patience import PATIENCE
+
 
 class Cutting:
     """Connections to `url` go where they should, and are cut at an answer in which `at` is; empty is in none."""
@@ -34,7 +36,7 @@ class Cutting:
         for each in self._sockets:
             _end(each)
         for thread in self._threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         for each in self._sockets:
             each.close()
 

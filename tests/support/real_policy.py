@@ -26,6 +26,7 @@ from server.config import Config, read_config
 from server.quota.admission import Limited
 from server.wiring import application, decisions
 from tests.support.opa_server import World, world
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, serving
 from translators.compiler import compile_policies
 
@@ -106,7 +107,7 @@ class Decided:
 
     def whole_log(self) -> list[dict[str, Any]]:
         """The decisions that were made so far."""
-        return asyncio.run_coroutine_threadsafe(self.policy.world.records(), self.policy.loop).result(timeout=5)
+        return asyncio.run_coroutine_threadsafe(self.policy.world.records(), self.policy.loop).result(timeout=PATIENCE)
 
 
 def read(text: str, environ: Mapping[str, str] | None = None) -> Config:

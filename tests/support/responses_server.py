@@ -17,6 +17,7 @@ from tests.support.configured_server import filled, own_database, own_folder
 from tests.support.databases import backend, rows
 from tests.support.event_reader import opened
 from tests.support.files_server import BOUNDARY, form_of
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
@@ -93,7 +94,7 @@ class Responding:
 
     def ask(self, method: str, target: str, body: Any = None, caller: str = ALICE) -> Answer:
         """The answer to a request; `target` begins with `/v1`."""
-        return self.house.address.ask(method, target, caller, body=body, timeout=30)
+        return self.house.address.ask(method, target, caller, body=body, timeout=PATIENCE)
 
     def create(self, text: Any = "hi", caller: str = ALICE, **more: Any) -> Answer:
         """The answer to a request for a response."""
@@ -120,7 +121,7 @@ class Responding:
 
     def over(self, identity: str, caller: str = ALICE, *, missing: bool = False) -> Any:
         """A response in the background, once it is over; it may be `missing` until then."""
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + PATIENCE
         while time.monotonic() < ends:
             answer = self.ask("GET", f"{RESPONSES}/{identity}", caller=caller)
             if missing and answer.status == 404:

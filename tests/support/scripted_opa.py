@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from server.authz.opa.transport import UnixAddress
+from tests.support.patience import PATIENCE
 
 REVISION = "r1"
 
@@ -34,11 +35,11 @@ class ScriptedOpa:
 
     def start(self) -> None:
         """Listen, if that had been stopped."""
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(timeout=5)
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(timeout=PATIENCE)
 
     def stop(self) -> None:
         """Be gone, with every connection."""
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=5)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(timeout=PATIENCE)
 
     async def _start(self) -> None:
         if self._server is None:
@@ -132,8 +133,8 @@ def scripted_opa(socket: Path) -> Iterator[ScriptedOpa]:
     thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
     try:
-        ready.result(timeout=5)
+        ready.result(timeout=PATIENCE)
         yield opa
     finally:
         opa._loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)

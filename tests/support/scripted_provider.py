@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from tests.support.failing_provider import chunk
+from tests.support.patience import PATIENCE
 
 Script = Callable[[socket.socket], None]
 
@@ -57,7 +58,7 @@ def scripted() -> Iterator[Scripted]:
             yield provider
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE)
 
 
 def _accept(provider: Scripted, listener: socket.socket) -> None:
@@ -68,7 +69,7 @@ def _accept(provider: Scripted, listener: socket.socket) -> None:
             threads.append(threading.Thread(target=_serve, args=(provider, connection)))
             threads[-1].start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
 
 
 def _serve(provider: Scripted, connection: socket.socket) -> None:

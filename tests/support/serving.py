@@ -22,9 +22,7 @@ from server.http.cors import Cors
 from server.http.protocol_config import http_protocol
 from server.http.protocol_errors import Count
 from server.net.protocol_errors import ProtocolError
-
-_PATIENCE_SECONDS = 60.0
-"""Beside other work a server may take long to start or to end; one that fails says so at once."""
+from tests.support.patience import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +53,13 @@ class Address:
         *headers: str,
         body: Any = None,
         kind: str = "application/json",
-        timeout: float = 10.0,
+        timeout: float = PATIENCE,
     ) -> Answer:
         """The answer to a request; the body as `request_of` takes it."""
         request = request_of(method, target, *headers, body=body, kind=kind)
         return parsed(self.exchange(request, head_only=method == "HEAD", timeout=timeout))
 
-    def exchange(self, request: bytes, *, head_only: bool = False, timeout: float = 10.0) -> bytes:
+    def exchange(self, request: bytes, *, head_only: bool = False, timeout: float = PATIENCE) -> bytes:
         """What comes back for exactly these bytes, until the server closes or one whole answer has come."""
         with socket.create_connection((self.host, self.port), timeout=timeout) as connection:
             connection.sendall(request)
@@ -111,10 +109,10 @@ def serving(app: ASGIApp, count: Count = _uncounted, cors: Cors | None = None) -
     thread = threading.Thread(target=_serve, args=(server, ready))
     thread.start()
     try:
-        yield ready.result(_PATIENCE_SECONDS)
+        yield ready.result(2 * PATIENCE)
     finally:
         server.should_exit = True
-        thread.join(_PATIENCE_SECONDS)
+        thread.join(2 * PATIENCE)
 
 
 def _serve(server: uvicorn.Server, ready: Future[Address]) -> None:
@@ -195,7 +193,7 @@ def _dechunked(body: bytes) -> bytes:
     return whole
 
 
-def drip_until_answered(connection: socket.socket, piece: bytes, most: float = 10.0) -> None:
+def drip_until_answered(connection: socket.socket, piece: bytes, most: float = PATIENCE) -> None:
     """Send `piece` every 20 ms until the server answers or closes; fails if it has not within `most` seconds.
 
     The client never stands still and never ends by itself, so no limit but one of the whole time can end it.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from json import dumps, loads
 from typing import Any
 
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, Answer, parsed
 
 PATH = "/v1/responses"
@@ -106,7 +107,7 @@ class Socket:
 
 
 @contextmanager
-def opened(address: Address, *headers: str, path: str = PATH, timeout: float = 10.0) -> Iterator[Socket]:
+def opened(address: Address, *headers: str, path: str = PATH, timeout: float = PATIENCE) -> Iterator[Socket]:
     """A WebSocket that must open."""
     with socket.create_connection((address.host, address.port), timeout=timeout) as connection:
         answer = offered(connection, *headers, path=path)
@@ -118,7 +119,7 @@ def opened(address: Address, *headers: str, path: str = PATH, timeout: float = 1
 
 def refused(address: Address, *headers: str, path: str = PATH) -> Answer:
     """The answer to an offer that must not be taken."""
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         answer = offered(connection, *headers, path=path)
         while part := connection.recv(65536):
             answer += part

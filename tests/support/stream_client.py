@@ -6,6 +6,7 @@ import socket
 from json import dumps, loads
 from typing import Any, Self
 
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address
 
 CHAT = "/v1/chat/completions"
@@ -25,7 +26,7 @@ class Client:
         self.socket = socket.socket()
         if buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE)
         self.socket.connect((address.host, address.port))
         raw = dumps(body(model, stream=stream, said=said)).encode()
         lines = [f"POST {CHAT} HTTP/1.1", "Host: a", "Content-Type: application/json", f"Content-Length: {len(raw)}"]

@@ -19,6 +19,7 @@ from starlette.types import Scope
 from policy.vocabulary import Principal
 from server.authn import Authenticator
 from tests.support.http_server import handled
+from tests.support.patience import PATIENCE
 
 NO_REQUEST: Scope = {"path": "/v1/models", "query_string": b"", "headers": []}
 
@@ -120,7 +121,7 @@ class KeyServer:
         answer(handler, 200, self.content)
 
     def publish_when_released(self, handler: BaseHTTPRequestHandler) -> None:
-        self.released.wait(30)
+        self.released.wait(PATIENCE)
         self.publish(handler)
 
 

@@ -54,6 +54,7 @@ from server.storage.usage.tally import UsageTally
 from server.storage.vectors.index import VectorIndex
 from server.wiring.local_models import word_llama
 from tests.support.databases import Make, opened
+from tests.support.patience import PATIENCE
 from tests.support.vector_records import VectorRecords, vector_records
 
 FILE = "sql_record::openai_files"
@@ -133,7 +134,7 @@ class VectorWorld:
         self.records.queue.wake()
         return link
 
-    async def ended(self, link: Link, seconds: float = 20) -> Link:
+    async def ended(self, link: Link, seconds: float = PATIENCE) -> Link:
         """The link once its ingestion is over."""
         async with asyncio.timeout(seconds):
             while True:
@@ -153,7 +154,7 @@ class VectorWorld:
         assert present is not None
         return await self.search.found(connected(), self.gate(caller), present, Wanted(queries, **more))
 
-    async def purged(self, store: Record, seconds: float = 20) -> None:
+    async def purged(self, store: Record, seconds: float = PATIENCE) -> None:
         """Return once nothing of the store waits to be purged."""
         async with asyncio.timeout(seconds):
             while True:
@@ -245,7 +246,7 @@ async def vector_world(
 
 async def ready(index: VectorIndex) -> None:
     """Return once the index is open."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while index.fault is not None:
         assert time.monotonic() < end, index.fault
         await asyncio.sleep(0.01)

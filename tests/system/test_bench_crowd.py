@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from bench.neighbours.crowd import Crowd
+from tests.support.patience import PATIENCE
 
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -44,15 +45,14 @@ async def answering(
 
 async def for_a_moment(attack: Coroutine[None, None, None]) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await attack
+        await asyncio.wait_for(attack, 0.3)
 
 
 async def until(attack: Coroutine[None, None, None], enough: Callable[[], bool]) -> None:
     """Go on with the attack until it has done enough, however busy the machine is."""
     going = asyncio.ensure_future(attack)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not enough():  # noqa: ASYNC110 - the crowd has no event for what it counts
                 await asyncio.sleep(0.01)
     finally:

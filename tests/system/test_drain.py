@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from tests.support.failing_provider import Upstream, upstream
-from tests.support.ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
+from tests.support.ostiary_run import OPEN, Running, environment, eventually, gone, running, written
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,12 @@ def config(folder: Path, provider: Upstream) -> Path:
 
 
 @contextmanager
-def draining(folder: Path, opa: Path, provider: Upstream, *options: str, hasty: bool = False) -> Iterator[Running]:
+def draining(
+    folder: Path, opa: Path, provider: Upstream, *options: str, grace: float = 10 * PATIENCE
+) -> Iterator[Running]:
+    """A server that grants `grace` to what is under way: longer than any test waits, if the test is about no other."""
     environ = {**environment(folder, opa), "OPENAI_API_KEY": "none"}
-    with running(config(folder, provider), environ, *options, hasty=hasty) as server:
+    with running(config(folder, provider), environ, *options, grace=grace) as server:
         yield server
 
 
@@ -81,7 +85,7 @@ class Asking(threading.Thread):
 def test_what_is_under_way_finishes_and_nothing_new_begins(
     tmp_path: Path, opa_binary: Path, provider: Upstream, options: tuple[str, ...]
 ) -> None:
-    with draining(tmp_path, opa_binary, provider, *options) as server, httpx.Client() as idle:
+    with draining(tmp_path, opa_binary, provider, *options) as server, httpx.Client(timeout=PATIENCE) as idle:
         assert idle.get(f"{server.address}/v1/health").status_code == 200
         opa, workers = server.opa, server.workers
         asking = Asking(server, "gated", stream=True)
@@ -91,7 +95,7 @@ def test_what_is_under_way_finishes_and_nothing_new_begins(
         def refused() -> bool:
             """Asked on a new connection, as a balancer does."""
             try:
-                answer = httpx.get(f"{server.address}/v1/health")
+                answer = httpx.get(f"{server.address}/v1/health", timeout=PATIENCE)
             except httpx.TransportError:
                 return True
             if answer.status_code == 503 and answer.json()["error"]["code"] == "server_ending":
@@ -121,14 +125,14 @@ def test_an_idle_server_with_an_idle_connection_ends_at_once(
                 said += connection.recv(4096)
             server.signal(signal.SIGTERM)
             assert connection.recv(4096) == b""
-        # Less than the time that is granted to what is under way.
-        assert server.process.wait(8) == 0
+        # Less than the time that this server grants to what is under way.
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_when_the_time_is_over_an_answer_that_has_not_come_is_a_503(
     tmp_path: Path, opa_binary: Path, provider: Upstream
 ) -> None:
-    with draining(tmp_path, opa_binary, provider, hasty=True) as server:
+    with draining(tmp_path, opa_binary, provider, grace=1.0) as server:
         asking = Asking(server, "sleepy", stream=False)
         assert provider.arrived.wait(PATIENCE)
         server.signal(signal.SIGTERM)
@@ -142,7 +146,7 @@ def test_when_the_time_is_over_an_answer_that_has_not_come_is_a_503(
 
 
 def test_when_the_time_is_over_a_stream_says_so_and_ends(tmp_path: Path, opa_binary: Path, provider: Upstream) -> None:
-    with draining(tmp_path, opa_binary, provider, hasty=True) as server:
+    with draining(tmp_path, opa_binary, provider, grace=1.0) as server:
         asking = Asking(server, "gated", stream=True)
         assert asking.began.wait(PATIENCE)
         server.signal(signal.SIGTERM)
@@ -161,11 +165,11 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, opa_binary: Path, provider
         server.signal(signal.SIGTERM)
 
         def ending() -> bool:
-            return httpx.get(f"{server.address}/v1/health").status_code == 503
+            return httpx.get(f"{server.address}/v1/health", timeout=PATIENCE).status_code == 503
 
         assert eventually(ending)
         server.signal(signal.SIGTERM)
-        assert server.process.wait(8) == 0
+        assert server.process.wait(PATIENCE) == 0
         assert gone([opa])
         provider.go_on.set()
         assert "[DONE]" not in asking.answered()

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.ostiary_run import OPEN, PATIENCE, environment, running, written
+from tests.support.ostiary_run import OPEN, environment, running, written
 from tests.support.otlp_collector import collector
+from tests.support.patience import PATIENCE
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -19,7 +20,7 @@ def test_the_end_of_the_server_loses_no_span(tmp_path: Path, opa_binary: Path, w
         options = ("--workers", str(workers))
         with running(written(tmp_path, text), environment(tmp_path, opa_binary), *options) as server:
             for _ in range(10):
-                assert httpx.get(f"{server.address}/v1/version", trust_env=False).status_code == 200
+                assert httpx.get(f"{server.address}/v1/version", trust_env=False, timeout=PATIENCE).status_code == 200
             server.signal(signal.SIGTERM)
             assert server.process.wait(PATIENCE) == 0
             assert "Traceback" not in server.banner

@@ -20,6 +20,7 @@ from server.authz.opa.transport import UnixAddress
 from tests.support.application import ByToken
 from tests.support.failing_policy import BOTH, CONFIG, LIST, ROUTE, Doubted, check_refused, check_unready, in_doubt
 from tests.support.opa_server import ROUTES, write_bundle
+from tests.support.patience import PATIENCE
 
 AUTHENTICATED = (
     CONFIG
@@ -64,7 +65,7 @@ class Opa:
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE)
             try:
                 connection.connect(str(self.address.path))
                 connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.certificate import certificate
 from tests.support.ostiary_run import OPEN, command, environment, eventually, running, written
+from tests.support.patience import PATIENCE
 
 DEVELOPMENT = """\
   auth:
@@ -97,7 +98,7 @@ def test_no_token_of_ours_is_offered_where_another_issuer_is_believed(tmp_path: 
 def test_the_log_has_a_request_when_its_caller_looks(tmp_path: Path, environ: dict[str, str]) -> None:
     """Not one line is missing in most of the looks, each of which comes right behind the answer."""
     log, late = tmp_path / "decisions.jsonl", 0
-    with running(written(tmp_path, OPEN), environ) as server, httpx.Client(trust_env=False) as client:
+    with running(written(tmp_path, OPEN), environ) as server, httpx.Client(trust_env=False, timeout=PATIENCE) as client:
         client.get(f"{server.address}/v1/models")
         assert eventually(lambda: "model::*" in log.read_text())
         for _ in range(20):
@@ -114,7 +115,7 @@ def test_a_hangup_without_a_certificate_says_so_and_ends_nothing(tmp_path: Path,
         with running(written(tmp_path, f"{OPEN}  workers: {workers}\n"), environ) as server:
             server.signal(signal.SIGHUP)
             assert server.has_said("SIGHUP has a certificate read again, and this server has none")
-            assert httpx.get(f"{server.address}/v1/models", trust_env=False).status_code == 200
+            assert httpx.get(f"{server.address}/v1/models", trust_env=False, timeout=PATIENCE).status_code == 200
 
 
 def test_the_version_is_told(environ: dict[str, str]) -> None:

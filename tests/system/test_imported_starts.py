@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.imports import FOLDER
 from tests.support.ostiary_run import environment, running
+from tests.support.patience import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -25,5 +26,5 @@ def test_an_imported_configuration_serves(name: str, models: list[str], tmp_path
     subprocess.run(command, env=environ, capture_output=True, check=True)
     with running(output, environ) as server:
         assert "AUTHENTICATION IS OFF" in server.banner
-        listed = httpx.get(f"{server.address}/v1/models").json()["data"]
+        listed = httpx.get(f"{server.address}/v1/models", timeout=PATIENCE).json()["data"]
         assert sorted(model["id"] for model in listed) == models

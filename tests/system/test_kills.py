@@ -17,7 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
+from tests.support.ostiary_run import OPEN, Running, environment, eventually, gone, running, written
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import OPEN, command, environment, eventually, gone, refusal, running, written
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 
 AUTH = """\
@@ -139,15 +140,15 @@ def test_without_authentication_the_banner_is_loud_and_everything_answers(
 ) -> None:
     with running(written(tmp_path, OPEN + AUTH), environ) as server:
         assert "AUTHENTICATION IS OFF" in server.banner
-        assert httpx.get(f"{server.address}/v1/models").json()["data"][0]["id"] == "echo/m"
-        assert httpx.get(f"{server.address}/v1/health/ready").json()["authentication"] == "off"
+        assert httpx.get(f"{server.address}/v1/models", timeout=PATIENCE).json()["data"][0]["id"] == "echo/m"
+        assert httpx.get(f"{server.address}/v1/health/ready", timeout=PATIENCE).json()["authentication"] == "off"
 
 
 def test_with_the_variable_set_the_same_file_asks_for_tokens(tmp_path: Path, environ: dict[str, str]) -> None:
     home = {**environ, "AUTH_PROVIDER": "1", "OSTIARY_HOME": str(tmp_path / "home")}
     with running(written(tmp_path, OPEN + AUTH), home) as server:
         assert "AUTHENTICATION IS OFF" not in server.banner
-        assert httpx.get(f"{server.address}/v1/models").status_code == 401
+        assert httpx.get(f"{server.address}/v1/models", timeout=PATIENCE).status_code == 401
         made = subprocess.run(
             [sys.executable, "-m", "server.cli.main", "token", "--subject", "ann"],
             env=home,
@@ -156,8 +157,11 @@ def test_with_the_variable_set_the_same_file_asks_for_tokens(tmp_path: Path, env
             check=True,
         )
         headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
-        assert httpx.get(f"{server.address}/v1/models", headers=headers).status_code == 200
-        assert httpx.get(f"{server.address}/v1/health/ready", headers=headers).json()["authentication"] == "configured"
+        assert httpx.get(f"{server.address}/v1/models", headers=headers, timeout=PATIENCE).status_code == 200
+        assert (
+            httpx.get(f"{server.address}/v1/health/ready", headers=headers, timeout=PATIENCE).json()["authentication"]
+            == "configured"
+        )
         log = (tmp_path / "decisions.jsonl").read_text()
         assert made.stdout.strip() not in log
 
@@ -167,7 +171,7 @@ def test_a_signal_ends_server_and_opa(tmp_path: Path, environ: dict[str, str], n
     with running(written(tmp_path, OPEN), environ) as server:
         opa = server.opa
         server.signal(number)
-        assert server.process.wait(timeout=15) == 0
+        assert server.process.wait(timeout=PATIENCE) == 0
         assert gone([opa])
 
 
@@ -178,16 +182,16 @@ def test_a_killed_server_leaves_no_opa_and_the_next_one_starts(tmp_path: Path, e
         server.signal(signal.SIGKILL)
         assert gone([opa])
     with running(config, environ) as server:
-        assert httpx.get(f"{server.address}/v1/health").status_code == 200
+        assert httpx.get(f"{server.address}/v1/health", timeout=PATIENCE).status_code == 200
 
 
 def test_a_killed_opa_is_503_and_then_service_again(tmp_path: Path, environ: dict[str, str]) -> None:
     with running(written(tmp_path, OPEN), environ) as server:
         os.kill(server.opa, signal.SIGKILL)
-        answers = [httpx.get(f"{server.address}/v1/models")]
+        answers = [httpx.get(f"{server.address}/v1/models", timeout=PATIENCE)]
 
         def back() -> bool:
-            answers.append(httpx.get(f"{server.address}/v1/models"))
+            answers.append(httpx.get(f"{server.address}/v1/models", timeout=PATIENCE))
             return answers[-1].status_code == 200
 
         assert eventually(back)

@@ -44,7 +44,7 @@ def provider() -> Iterator[str]:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
         finally:
             process.stdin.close()
-            process.wait(10)
+            process.wait(PATIENCE)
 
 
 @contextmanager

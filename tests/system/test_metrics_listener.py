@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.metrics_page import Measured
 from tests.support.ostiary_run import OPEN, command, environment, eventually, running, written
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 from tests.support.serving import Answer
 
@@ -31,7 +32,7 @@ def test_the_listener_answers_for_all_workers_and_the_door_does_not(
     port = free_port()
     text = f"{OPEN}  workers: {workers}\n  metrics: {{port: {port}}}\n{CLOSED}"
     environ = environment(tmp_path, opa_binary) | {"OSTIARY_HOME": str(tmp_path / "home")}
-    with running(written(tmp_path, text), environ) as server, httpx.Client(trust_env=False) as client:
+    with running(written(tmp_path, text), environ) as server, httpx.Client(trust_env=False, timeout=PATIENCE) as client:
         token = subprocess.run(
             [*server.process.args[:3], "token", "--subject", "ann"],  # type: ignore[index]
             env=environ,
@@ -41,7 +42,10 @@ def test_the_listener_answers_for_all_workers_and_the_door_does_not(
         ).stdout.strip()
         headers = {"Authorization": f"Bearer {token}"}
         for _ in range(20):
-            assert httpx.get(f"{server.address}/v1/models", headers=headers, trust_env=False).status_code == 200
+            assert (
+                httpx.get(f"{server.address}/v1/models", headers=headers, trust_env=False, timeout=PATIENCE).status_code
+                == 200
+            )
         assert client.get(f"{server.address}/metrics", headers=headers).status_code == 404
         assert client.get(f"{server.address}/metrics").status_code == 401
 

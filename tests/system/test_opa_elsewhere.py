@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import OPEN, Running, children, environment, eventually, running, written
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -71,12 +72,12 @@ def environ(tmp_path: Path, opa_binary: Path) -> dict[str, str]:
 
 
 def readiness(server: Running) -> tuple[int, str | None]:
-    answer = httpx.get(f"{server.address}/v1/health/ready")
+    answer = httpx.get(f"{server.address}/v1/health/ready", timeout=PATIENCE)
     return answer.status_code, answer.json()["policy"]["reason"]
 
 
 def status(server: Running) -> int:
-    return httpx.get(f"{server.address}/v1/health").status_code
+    return httpx.get(f"{server.address}/v1/health", timeout=PATIENCE).status_code
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
@@ -87,7 +88,7 @@ def test_the_server_comes_first_and_serves_as_soon_and_as_long_as_opa_does(
     config = written(tmp_path, ELSEWHERE.replace("PORT", str(port)))
     with running(config, environ, *options) as server:
         assert f"the OPA at http://127.0.0.1:{port}" in server.banner
-        refused = httpx.get(f"{server.address}/v1/models")
+        refused = httpx.get(f"{server.address}/v1/models", timeout=PATIENCE)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "policy_unavailable")
         assert refused.headers["retry-after"]
         assert readiness(server) == (503, "opa can't be reached")
@@ -98,7 +99,7 @@ def test_the_server_comes_first_and_serves_as_soon_and_as_long_as_opa_does(
             with opa_at(port, opa_binary, tmp_path):
                 assert eventually(lambda: status(server) == 200)
                 # The other worker may notice OPA a moment later.
-                assert eventually(lambda: httpx.get(f"{server.address}/v1/models").status_code == 200)
+                assert eventually(lambda: httpx.get(f"{server.address}/v1/models", timeout=PATIENCE).status_code == 200)
                 assert eventually(lambda: readiness(server) == (200, None))
                 assert server.has_said(f"opa at 127.0.0.1:{port} is ready, revision ")
             assert eventually(lambda: status(server) == 503)
@@ -120,18 +121,18 @@ def test_an_opa_with_another_revision_gets_no_say_until_it_has_the_wanted_one(
         headers = {"Authorization": f"Bearer {token}"}
 
         def ready() -> tuple[int, str]:
-            answer = httpx.get(f"{server.address}/v1/health/ready", headers=headers)
+            answer = httpx.get(f"{server.address}/v1/health/ready", headers=headers, timeout=PATIENCE)
             return answer.status_code, answer.json()["policy"]["reason"]
 
         with opa_at(port, opa_binary, tmp_path):
             other = "opa answers from another policy revision than the wanted one"
             assert eventually(lambda: ready() == (503, other))
-            assert httpx.get(f"{server.address}/v1/models", headers=headers).status_code == 503
+            assert httpx.get(f"{server.address}/v1/models", headers=headers, timeout=PATIENCE).status_code == 503
         compile_bundle(config, environ)
         with opa_at(port, opa_binary, tmp_path):
             assert eventually(lambda: ready() == (200, None))
             # The old policy would have shown it.
-            assert httpx.get(f"{server.address}/v1/models", headers=headers).json()["data"] == []
+            assert httpx.get(f"{server.address}/v1/models", headers=headers, timeout=PATIENCE).json()["data"] == []
 
 
 def test_a_wrong_token_is_named(tmp_path: Path, opa_binary: Path, environ: dict[str, str]) -> None:
@@ -156,7 +157,7 @@ class OldOpa(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {"Authorization": self.headers["Authorization"], "Content-Type": "application/json"}
-        real = httpx.post(f"http://127.0.0.1:{self.behind}{self.path}", content=body, headers=headers)
+        real = httpx.post(f"http://127.0.0.1:{self.behind}{self.path}", content=body, headers=headers, timeout=PATIENCE)
         self._answer(real.status_code, real.content)
 
     def log_message(self, *_: object) -> None:

@@ -24,6 +24,7 @@ from server.authz.opa.transport import Entrypoint, OpaTransport
 from server.fairness.caller import CURRENT, Caller
 from tests.support.callers import bearer
 from tests.support.conversations_server import said
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer, request_of
 
@@ -234,9 +235,9 @@ def test_the_questions_of_a_client_that_has_left_are_given_up(
     monkeypatch.setattr(OpaTransport, "exchange", hanging)
     with socket.create_connection((house.address.host, house.address.port)) as client:
         client.sendall(request_of("POST", target, GREEDY, body=naming("files")))
-        assert asked.wait(30)
+        assert asked.wait(PATIENCE)
         assert not given_up.is_set()
-    assert given_up.wait(30)
+    assert given_up.wait(PATIENCE)
     monkeypatch.undo()
     answer = house.address.ask("POST", target, GREEDY, body=naming("files"), timeout=60)
     assert answer.status == HTTPStatus.NOT_FOUND

@@ -25,6 +25,7 @@ from server.authz.permit import AccessDenied
 from server.authz.readiness import AuthenticationMode
 from server.authz.request_context import RequestContext
 from tests.support.opa_server import World, world, write_bundle
+from tests.support.patience import PATIENCE
 
 CALLER = RequestContext("req_1", Principal("alice"))
 LLAMA = Resource("model", ("llama",), None, Origin.CONFIG)
@@ -57,7 +58,7 @@ def environment_of(pid: int) -> list[bytes]:
 
 async def permitted_again(here: World) -> None:
     """Return when decisions are made again; raises TimeoutError after 10 s."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await here.pep.permit(CALLER, Action.READ, LLAMA)
@@ -189,7 +190,7 @@ def test_an_opa_that_does_not_start_again_is_tried_again_after_longer_and_longer
             (tmp_path / "broken").touch()
             assert here.opa.pid is not None
             os.kill(here.opa.pid, signal.SIGKILL)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await tried.wait()
             (tmp_path / "broken").unlink()
             await permitted_again(here)
@@ -219,7 +220,7 @@ def test_questions_under_way_when_opa_is_killed_get_no_permit_and_do_not_hang(
             asking = [asyncio.create_task(ask()) for _ in range(200)]
             await asyncio.sleep(0.005)
             os.kill(here.opa.pid, signal.SIGKILL)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 outcomes = await asyncio.gather(*asking, return_exceptions=True)
             assert all(isinstance(outcome, AccessDenied | PolicyUnavailable) for outcome in outcomes)
             assert any(isinstance(outcome, PolicyUnavailable) for outcome in outcomes)

@@ -22,6 +22,7 @@ from server.authz.opa.transport import Entrypoint, OpaTransport, TcpAddress
 from server.authz.pdp import PolicyDecisionPoint
 from server.authz.readiness import AuthenticationMode, Readiness, ReadinessProbe
 from tests.support.opa_server import REGO, write_bundle
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 
 TOKEN = "the-servers-own-token-long-enough-to-be-one"
@@ -126,7 +127,7 @@ def test_the_servers_token_opens_what_it_needs_and_nothing_else(port: int, metho
     async def main() -> int:
         _, _, transport = await readiness_over(TcpAddress("127.0.0.1", port, TOKEN))
         transport.close()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
             headers = {"Authorization": f"Bearer {TOKEN}"}
             answer = await client.request(method, path, headers=headers, json={"input": {"principal": None}})
             return answer.status_code
@@ -138,7 +139,7 @@ def answered(url: str, body: bytes) -> bool:
     """Ask until the bundle is active: OPA listens before that."""
     for _ in range(500):
         with contextlib.suppress(httpx.TransportError):
-            answer = httpx.post(url, headers={"Authorization": f"Bearer {TOKEN}"}, content=body)
+            answer = httpx.post(url, headers={"Authorization": f"Bearer {TOKEN}"}, content=body, timeout=PATIENCE)
             if answer.status_code == httpx.codes.OK and answer.json().get("result"):
                 return True
         time.sleep(0.02)

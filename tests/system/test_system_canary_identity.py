@@ -22,7 +22,8 @@ import redis
 
 from tests.support.canary import planted
 from tests.support.identity_services import Asked, Authority, Service, service
-from tests.support.ostiary_run import PATIENCE, children, environment, eventually
+from tests.support.ostiary_run import children, environment, eventually
+from tests.support.patience import PATIENCE
 from tests.support.valkey import running_valkey
 
 CONFIG = """\

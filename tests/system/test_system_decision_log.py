@@ -19,7 +19,8 @@ import httpx
 import pytest
 from test_opa_elsewhere import ELSEWHERE, compile_bundle, opa_at
 
-from tests.support.ostiary_run import OPEN, PATIENCE, Running, environment, eventually, gone, running, written
+from tests.support.ostiary_run import OPEN, Running, environment, eventually, gone, running, written
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 
 ROTATED = OPEN.replace("decision_log: LOG", "decision_log: {path: LOG, rotate_at: 64KiB, keep: 1000}")
@@ -92,20 +93,24 @@ def test_every_request_that_a_killed_server_answered_is_in_the_log_once(
 def test_a_full_disk_is_503_and_then_service_again_without_a_torn_line(tmp_path: Path, environ: dict[str, str]) -> None:
     log = tmp_path / "decisions.jsonl"
     with running(written(tmp_path, OPEN), environ) as server:
-        first = httpx.get(f"{server.address}/v1/models")
+        first = httpx.get(f"{server.address}/v1/models", timeout=PATIENCE)
         assert eventually(lambda: len(records(tmp_path)) == 2)
         # No file of the server's may grow beyond this: a disk that is full in the middle of a line.
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (log.stat().st_size + 100, resource.RLIM_INFINITY))
         answers = [first]
-        assert eventually(lambda: answers.append(httpx.get(f"{server.address}/v1/models")) or answers[-1].is_error)
+        assert eventually(
+            lambda: answers.append(httpx.get(f"{server.address}/v1/models", timeout=PATIENCE)) or answers[-1].is_error
+        )
         assert answers[-1].status_code == 503
         assert answers[-1].json()["error"]["code"] == "policy_unavailable"
         assert answers[-1].headers["retry-after"]
         assert server.has_said("the decision log can't be written: File too large")
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        assert eventually(lambda: answers.append(httpx.get(f"{server.address}/v1/models")) or answers[-1].is_success)
+        assert eventually(
+            lambda: answers.append(httpx.get(f"{server.address}/v1/models", timeout=PATIENCE)) or answers[-1].is_success
+        )
         assert server.has_said("the decision log is written again")
-        page = httpx.get(f"{server.address}/metrics").text
+        page = httpx.get(f"{server.address}/metrics", timeout=PATIENCE).text
         (failures,) = [
             line.split()[-1]
             for line in page.splitlines()
@@ -128,7 +133,7 @@ def test_the_log_goes_to_standard_output_unless_told_otherwise(tmp_path: Path, e
         address = next(
             line.split()[-1] for line in (tmp_path / "stderr").read_text().splitlines() if " serves on" in line
         )
-        answer = httpx.get(f"{address}/v1/version")
+        answer = httpx.get(f"{address}/v1/version", timeout=PATIENCE)
         assert server.stdout is not None
         record = json.loads(server.stdout.readline())
         assert record["request_id"] == answer.headers["x-request-id"]
@@ -142,7 +147,7 @@ def test_the_log_goes_to_standard_output_unless_told_otherwise(tmp_path: Path, e
 
 def test_without_its_setting_opa_logs_no_decision(tmp_path: Path, environ: dict[str, str]) -> None:
     with running(written(tmp_path, OPEN), environ) as server:
-        httpx.get(f"{server.address}/v1/models")
+        httpx.get(f"{server.address}/v1/models", timeout=PATIENCE)
         assert eventually(lambda: len(records(tmp_path)) == 2)
         assert "Decision Log" not in server.banner
 
@@ -156,13 +161,16 @@ def test_the_token_of_an_opa_elsewhere_is_written_nowhere(
     compile_bundle(config, settings)
     with running(config, settings) as server:
         url = f"{server.address}/v1/models"
-        answers = [httpx.get(url)]
+        answers = [httpx.get(url, timeout=PATIENCE)]
         with opa_at(port, opa_binary, tmp_path, token):
-            assert eventually(lambda: answers.append(httpx.get(url)) or answers[-1].is_success)
-        answers.append(httpx.get(url))
+            assert eventually(lambda: answers.append(httpx.get(url, timeout=PATIENCE)) or answers[-1].is_success)
+        answers.append(httpx.get(url, timeout=PATIENCE))
         with opa_at(port, opa_binary, tmp_path, "another-token-that-is-long-enough-for-the-lock"):
             assert eventually(
-                lambda: answers.append(httpx.get(url)) or "status 4" in (tmp_path / "decisions.jsonl").read_text()
+                lambda: (
+                    answers.append(httpx.get(url, timeout=PATIENCE))
+                    or "status 4" in (tmp_path / "decisions.jsonl").read_text()
+                )
             )
     assert {answer.status_code for answer in answers} == {200, 503}
     assert not any(token in f"{answer.headers}{answer.text}" for answer in answers)
@@ -176,7 +184,7 @@ def test_readiness_blames_a_full_disk_and_not_the_policy_engine(tmp_path: Path, 
     with running(written(tmp_path, OPEN.replace("LOG", "/dev/full")), environ) as server:
 
         def report() -> dict[str, Any]:
-            answer = httpx.get(f"{server.address}/v1/health/ready", trust_env=False)
+            answer = httpx.get(f"{server.address}/v1/health/ready", trust_env=False, timeout=PATIENCE)
             return dict(answer.json(), code=answer.status_code)
 
         assert eventually(lambda: report()["code"] == 503)

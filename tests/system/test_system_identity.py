@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.identity_services import Asked, Service, private_ca, service
 from tests.support.ostiary_run import OPEN, Running, environment, refusal, running, written
+from tests.support.patience import PATIENCE
 from tests.support.token_issuers import Signer, claims, jwk_set
 
 POLICY = """\
@@ -177,7 +178,7 @@ def environ(tmp_path: Path, opa_binary: Path) -> dict[str, str]:
 
 def ask(server: Running, path: str, token: str | None = None) -> httpx.Response:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.get(f"{server.address}{path}", headers=headers)
+    return httpx.get(f"{server.address}{path}", headers=headers, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.identity_services import Authority, encrypt
 from tests.support.ostiary_run import OPEN, command, environment, eventually, refusal, running, written
+from tests.support.patience import PATIENCE
 from tests.support.socket_client import Socket, offered
 
 
@@ -41,7 +42,7 @@ def trusting(authority: Authority, *, certificate: Path | None = None) -> ssl.SS
 
 
 def health(address: str, context: ssl.SSLContext) -> int:
-    with httpx.Client(verify=context, trust_env=False) as client:
+    with httpx.Client(verify=context, trust_env=False, timeout=PATIENCE) as client:
         answer = client.get(f"{address}/v1/health")
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     return answer.status_code
@@ -50,7 +51,7 @@ def health(address: str, context: ssl.SSLContext) -> int:
 def serial(port: int, context: ssl.SSLContext) -> str:
     """The serial number of the certificate that is shown now."""
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
     ):
         shown = connection.getpeercert()
@@ -62,7 +63,7 @@ def test_a_websocket_is_opened_over_tls_and_ends_with_the_server(tmp_path: Path,
     authority = Authority(tmp_path)
     with (
         running(https(tmp_path, authority), environ) as server,
-        socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as plain,
         trusting(authority).wrap_socket(plain, server_hostname="127.0.0.1") as connection,
     ):
         answer = offered(connection)
@@ -161,7 +162,7 @@ def test_c12_the_printed_server_serves_pages_of_this_machine_over_https(
     authority = Authority(tmp_path)
     with (
         running(https(tmp_path, authority, "  cors: true # Optional: Enable CORS\n"), environ) as server,
-        httpx.Client(verify=trusting(authority), trust_env=False) as client,
+        httpx.Client(verify=trusting(authority), trust_env=False, timeout=PATIENCE) as client,
     ):
         assert server.address.startswith("https://")
         answer = client.get(f"https://127.0.0.1:{server.port}/v1/models", headers={"Origin": "http://localhost:3000"})

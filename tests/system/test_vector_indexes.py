@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import environment, eventually, running, written
+from tests.support.patience import PATIENCE
 
 CONFIG = """\
 version: 2
@@ -32,7 +33,7 @@ def test_health_answers_at_once_and_the_index_is_ready_later(opa_binary: Path, t
     config = written(tmp_path, CONFIG.replace("TYPE", "lancedb"))
     with (
         running(config, environment(tmp_path, opa_binary)) as server,
-        httpx.Client(base_url=server.address) as client,
+        httpx.Client(base_url=server.address, timeout=PATIENCE) as client,
     ):
         began = time.monotonic()
         assert client.get("/v1/health").status_code == 200

@@ -10,6 +10,7 @@ import httpx
 
 from tests.support.metrics_page import Measured
 from tests.support.ostiary_run import OPEN, Running, environment, eventually, running, written
+from tests.support.patience import PATIENCE
 from tests.support.serving import Answer
 
 TWO = OPEN + "  workers: 2\n"
@@ -17,7 +18,7 @@ TWO = OPEN + "  workers: 2\n"
 
 def page(server: Running) -> Measured:
     """Asked on a connection of its own, so that any worker may take it."""
-    answer = httpx.get(f"{server.address}/metrics", trust_env=False)
+    answer = httpx.get(f"{server.address}/metrics", trust_env=False, timeout=PATIENCE)
     return Measured(Answer(answer.status_code, dict(answer.headers), answer.content))
 
 
@@ -28,7 +29,7 @@ def requests(server: Running) -> float:
 def test_any_worker_answers_for_all(tmp_path: Path, opa_binary: Path) -> None:
     with running(written(tmp_path, TWO), environment(tmp_path, opa_binary)) as server:
         for _ in range(40):
-            assert httpx.get(f"{server.address}/v1/models", trust_env=False).status_code == 200
+            assert httpx.get(f"{server.address}/v1/models", trust_env=False, timeout=PATIENCE).status_code == 200
         assert eventually(lambda: requests(server) == 40)
         assert [requests(server) for _ in range(10)] == [40] * 10
         shown = page(server)
@@ -42,14 +43,16 @@ def test_any_worker_answers_for_all(tmp_path: Path, opa_binary: Path) -> None:
 def test_what_a_dead_worker_counted_stays_and_what_it_held_is_forgotten(tmp_path: Path, opa_binary: Path) -> None:
     with running(written(tmp_path, TWO), environment(tmp_path, opa_binary)) as server:
         for _ in range(20):
-            httpx.get(f"{server.address}/v1/models", trust_env=False)
+            httpx.get(f"{server.address}/v1/models", trust_env=False, timeout=PATIENCE)
         assert eventually(lambda: requests(server) == 20)
         before = server.workers
         assert eventually(lambda: all(shown_by(tmp_path, pid) for pid in before))
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         assert eventually(lambda: len(set(server.workers) - set(before)) == 2)
-        assert eventually(lambda: httpx.get(f"{server.address}/v1/health", trust_env=False).status_code == 200)
+        assert eventually(
+            lambda: httpx.get(f"{server.address}/v1/health", trust_env=False, timeout=PATIENCE).status_code == 200
+        )
         assert requests(server) == 20
         assert not any(shown_by(tmp_path, pid) for pid in before)
 

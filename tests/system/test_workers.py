@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.certificate import certificate
 from tests.support.ostiary_run import OPEN, Running, alive, environment, eventually, gone, refusal, running, written
+from tests.support.patience import PATIENCE
 
 TWO = OPEN + "  workers: 2\n"
 
@@ -33,7 +34,7 @@ def processor_time(pid: int) -> int:
 
 def models(server: Running) -> int:
     """Asked on a connection of its own."""
-    return httpx.get(f"{server.address}/v1/models").status_code
+    return httpx.get(f"{server.address}/v1/models", timeout=PATIENCE).status_code
 
 
 def test_requests_are_answered_by_all_of_them(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -120,7 +121,7 @@ def test_a_signal_to_the_parent_ends_everything(
     with running(written(tmp_path, TWO), environ) as server:
         everything = [server.opa, *server.workers]
         server.signal(number)
-        assert server.process.wait(15) == 0
+        assert server.process.wait(PATIENCE) == 0
         assert gone(everything)
 
 
@@ -146,12 +147,14 @@ def test_each_worker_says_by_itself_whether_it_is_ready(tmp_path: Path, environ:
         os.kill(server.opa, signal.SIGSTOP)
         opa = server.opa
         for _ in range(8):
-            answer = httpx.get(f"{server.address}/v1/health/ready")
+            answer = httpx.get(f"{server.address}/v1/health/ready", timeout=PATIENCE)
             assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
         os.kill(opa, signal.SIGCONT)
 
         def all_ready() -> bool:
-            return all(httpx.get(f"{server.address}/v1/health/ready").status_code == 200 for _ in range(8))
+            return all(
+                httpx.get(f"{server.address}/v1/health/ready", timeout=PATIENCE).status_code == 200 for _ in range(8)
+            )
 
         assert eventually(all_ready)
 
@@ -172,4 +175,4 @@ def test_they_share_a_certificate_as_well(tmp_path: Path, environ: dict[str, str
         trusted = ssl.create_default_context(cafile=str(pem))
         assert server.address.startswith("https://127.0.0.1:")
         for _ in range(8):
-            assert httpx.get(f"{server.address}/v1/models", verify=trusted).status_code == 200
+            assert httpx.get(f"{server.address}/v1/models", verify=trusted, timeout=PATIENCE).status_code == 200

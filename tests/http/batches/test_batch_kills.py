@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from server.api.batches import worker
+from server.api.batches import queue, worker
 from tests.support.batches_server import BATCHES, CHAT, OVER, batching_on, chat, tokens_of, written
 from tests.support.databases import KINDS, backend, empty_database, rows
 from tests.support.files_process import files_server
 from tests.support.files_server import BOUNDARY, form_of, wait_until
 from tests.support.line_provider import LineProvider, line_provider
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
@@ -148,12 +149,14 @@ def test_a_server_that_stops_leaves_the_rest_to_another(tmp_path: Path, opa_bina
     blobs = str(tmp_path / "blobs")
     with line_provider() as far, pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "FINISH_SECONDS", 0.05)
+        patch.setattr(queue, "LEASE_SECONDS", 10 * PATIENCE)
         with batching_on(opa_binary, gone, database, far.url, blobs=blobs) as place:
             batch = place.begun(lines)
+            place.until(batch, lambda shown: shown["request_counts"]["completed"] == 40)
             wait_until(lambda: len(far.asked) == 43)
         # No lease has to end before another server goes on.
         with batching_on(opa_binary, tmp_path, database, far.url, blobs=blobs) as place:
-            good, bad = place.results(place.over(batch, seconds=10))
+            good, bad = place.results(place.over(batch))
         assert (len(good), len(bad)) == (40, 3)
         assert {line["error"]["code"] for line in bad.values()} == {"batch_interrupted"}
         assert once(far)

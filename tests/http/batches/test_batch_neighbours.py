@@ -38,10 +38,8 @@ def test_slow_batches_of_four_callers_keep_no_fifth_waiting(
             slow += [(bearer(name), str(place.create(file, caller=bearer(name)).json["id"])) for _ in range(4)]
         for caller, batch in slow:
             place.until(batch, lambda shown: shown["status"] == "in_progress", caller)
-        began = time.monotonic()
-        good, bad = place.results(place.over(place.begun([chat(f"l{number}") for number in range(5)]), seconds=10))
+        good, bad = place.results(place.over(place.begun([chat(f"l{number}") for number in range(5)])))
         assert (len(good), bad) == (5, {})
-        assert time.monotonic() - began < 10
         for caller, batch in slow:
             place.ask("POST", f"{BATCHES}/{batch}/cancel", caller=caller)
         far.go_on.set()
@@ -57,7 +55,7 @@ def test_batches_that_make_room_are_not_counted(
             place.begun([chat("a", "hold")], caller)
         wait_until(lambda: far.asked == ["hold", "hold"])
         third = bearer("cleo")
-        place.over(place.begun([chat("a")], third), third, seconds=10)
+        place.over(place.begun([chat("a")], third), third)
         far.go_on.set()
 
 

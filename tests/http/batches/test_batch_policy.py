@@ -19,6 +19,7 @@ from tests.support.callers import ALICE, OWN, READER, bearer
 from tests.support.databases import rows
 from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
+from tests.support.patience import PATIENCE
 
 QUOTA = """\
 quota:
@@ -110,7 +111,7 @@ def under_way(place: Batching, far: LineProvider, name: str, held: int = 16, res
     """A batch whose first lines are under way, while others wait for them."""
     lines = [chat(f"held-{number}", "hold") for number in range(held)]
     batch = place.begun([*lines, *(chat(f"rest-{number}", "rest") for number in range(rest))], bearer(name))
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while len(far.asked) < held:
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -154,7 +155,7 @@ def test_no_line_is_begun_for_an_owner_who_was_away_for_too_long(
     assert "rest" not in far.asked
     place.ask("POST", f"{BATCHES}/{batch}/cancel", caller=bearer("dan"))
     # It waits for its owner, and not with the cancel.
-    assert len(place.results(place.over(batch, READER, seconds=10), READER)[0]) >= 16
+    assert len(place.results(place.over(batch, READER), READER)[0]) >= 16
 
 
 def test_a_line_waits_until_there_is_quota(place: Batching, far: LineProvider) -> None:
@@ -172,7 +173,7 @@ def test_a_line_that_is_tried_again_is_one_request_of_its_owner(
 ) -> None:
     monkeypatch.setattr("server.api.batches.lines.LONGEST_PAUSE", 0.01)
     frugal = bearer("gil+requests")
-    for _ in range(5):
+    for _ in range(12):
         time.sleep(PERIOD - time.time() % PERIOD + 0.05)
         period, far.busy = int(time.time()) // PERIOD, 2
         batch = place.begun([chat("a")], frugal)

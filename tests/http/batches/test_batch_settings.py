@@ -12,6 +12,7 @@ from tests.support.batches_server import BATCHES, batching, chat
 from tests.support.callers import BOB, bearer
 from tests.support.files_server import wait_until
 from tests.support.line_provider import LineProvider, line_provider
+from tests.support.patience import PATIENCE
 
 AGENTS = "agents: [{provider_id: builtin, provider_type: inline::builtin}]"
 ONE = "{provider_id: reference, provider_type: inline::reference, config: {KEY: NUMBER}}"
@@ -66,6 +67,8 @@ def test_a_batch_whose_lines_hang_is_not_the_only_one_that_makes_room(
     monkeypatch.setattr(batches_server, "CONFIG", configured("max_concurrent_batches", 1))
     monkeypatch.setattr("server.api.batches.worker.SLICE_SECONDS", 0.0)
     monkeypatch.setattr("server.api.batches.worker.POLL_SECONDS", 0.1)
+    # It is not that a batch makes room for want of a line that can be begun.
+    monkeypatch.setattr("server.api.batches.running.PATIENCE_SECONDS", 10 * PATIENCE)
     with batching(opa_binary, tmp_path, None, far.url) as place:
         place.begun([chat("a", "hold")])
         wait_until(lambda: far.asked == ["hold"])
@@ -73,7 +76,7 @@ def test_a_batch_whose_lines_hang_is_not_the_only_one_that_makes_room(
         other = place.begun([chat("a")], BOB)
         wait_until(lambda: "hi" in far.asked)
         third = place.begun([chat("a", "third")], bearer("cleo"))
-        place.until(third, lambda shown: shown["status"] == "in_progress", bearer("cleo"), seconds=4)
+        place.until(third, lambda shown: shown["status"] == "in_progress", bearer("cleo"))
         assert place.get(other, BOB)["status"] == "in_progress"
         far.busy = 0
         far.go_on.set()

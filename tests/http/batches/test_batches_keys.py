@@ -11,6 +11,7 @@ import pytest
 from tests.support.batches_server import BATCHES, CHAT, Batching, batching, chat, written
 from tests.support.callers import ALICE, BOB
 from tests.support.line_provider import line_provider
+from tests.support.patience import PATIENCE
 from tests.support.serving import Answer
 
 
@@ -26,7 +27,7 @@ def place(postgres: str | None, opa_binary: Path, tmp_path_factory: pytest.TempP
 def asked(place: Batching, file: str, *keys: str, caller: str = ALICE, **more: object) -> Answer:
     body = {"input_file_id": file, "endpoint": CHAT, "completion_window": "24h", **more}
     headers = [f"Idempotency-Key: {key}" for key in keys]
-    return place.house.address.ask("POST", BATCHES, caller, *headers, body=body, timeout=30)
+    return place.house.address.ask("POST", BATCHES, caller, *headers, body=body, timeout=PATIENCE)
 
 
 def test_a_request_that_is_sent_again_makes_no_second_batch(place: Batching) -> None:

@@ -17,6 +17,7 @@ from server.inference.known_members import CHANGED, CUT, STAMPED
 from server.inference.members import EVERYTHING, MemberRules
 from server.json_input.reader import LARGE
 from tests.support.application import house
+from tests.support.patience import PATIENCE
 from tests.support.recording_provider import Listening
 from tests.support.serving import Address, serving
 from tests.support.unsafe_policy import UnsafePermitAll
@@ -161,7 +162,7 @@ def test_others_with_large_bodies_are_served_while_clients_leave_theirs(address:
     )
 
     def leave() -> None:
-        with socket.create_connection((address.host, address.port), timeout=30) as connection:
+        with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
             connection.sendall(head % len(raw) + raw)
 
     leavers = [threading.Thread(target=leave) for _ in range(6)]

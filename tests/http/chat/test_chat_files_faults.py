@@ -19,6 +19,7 @@ import pytest
 from server.inference.attachments import SENT
 from tests.support.callers import BOB
 from tests.support.chat_files_server import Reading, named, reading
+from tests.support.patience import PATIENCE
 from tests.support.relay_server import ANSWER, whole
 from tests.support.s3 import running_s3
 
@@ -61,7 +62,7 @@ class Reluctant:
             [length] = lengths
             self.asked.append(length)
             self.begun.release()
-            assert may_read.wait(30)
+            assert may_read.wait(PATIENCE)
             more = len(body) - length
             with suppress(OSError):
                 while more < 0 and (part := connection.recv(1 << 20)):
@@ -89,7 +90,7 @@ def reluctant() -> Iterator[tuple[Reluctant, str]]:
         thread.start()
         yield made, f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -111,36 +112,36 @@ def test_a_file_that_is_deleted_while_the_request_is_sent_is_a_missing_one(serve
     large, gone = server.file(b"x" * LARGE), server.file(b"soon gone")
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(server.chat, named(large), named(gone))
-        assert far.begun.acquire(timeout=10)
+        assert far.begun.acquire(timeout=PATIENCE)
         server.delete(gone)
         far.may_read.set()
-        answer = waiting.result(timeout=30)
+        answer = waiting.result(timeout=PATIENCE)
     assert (answer.status, answer.error["code"]) == (404, "not_found")
     assert answer.error["param"] == "messages[0].content[1].file.file_id"
-    assert far.read.get(timeout=10) < 0
+    assert far.read.get(timeout=PATIENCE) < 0
 
 
 def test_one_that_is_open_already_is_sent_to_its_end(server: Reading, far: Reluctant) -> None:
     large = server.file(b"x" * LARGE)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(server.chat, named(large))
-        assert far.begun.acquire(timeout=10)
+        assert far.begun.acquire(timeout=PATIENCE)
         server.delete(large)
         far.may_read.set()
-        assert waiting.result(timeout=30).status == 200
-    assert far.read.get(timeout=10) == 0
+        assert waiting.result(timeout=PATIENCE).status == 200
+    assert far.read.get(timeout=PATIENCE) == 0
 
 
 def test_one_that_becomes_shorter_is_not_sent_as_a_whole(server: Reading, far: Reluctant) -> None:
     large = server.file(b"x" * LARGE)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(server.chat, named(large))
-        assert far.begun.acquire(timeout=10)
+        assert far.begun.acquire(timeout=PATIENCE)
         os.truncate(server.blob(large), 1)
         far.may_read.set()
-        answer = waiting.result(timeout=30)
+        answer = waiting.result(timeout=PATIENCE)
     assert (answer.status, answer.error["code"]) == (500, "server_error")
-    assert far.read.get(timeout=10) < 0
+    assert far.read.get(timeout=PATIENCE) < 0
 
 
 @pytest.mark.alone
@@ -161,10 +162,10 @@ def test_fifty_files_of_one_chat_let_others_have_their_turns(server: Reading, fa
         ticking = asyncio.run_coroutine_threadsafe(tick(), server.house.policy.loop)
         assert server.chat(*map(named, files)).status == 200
         ended.set()
-        ticking.result(timeout=10)
+        ticking.result(timeout=PATIENCE)
         held.append(longest[0])
     assert min(held) < 0.05
-    assert [far.read.get(timeout=10) for _ in held] == [0, 0, 0]
+    assert [far.read.get(timeout=PATIENCE) for _ in held] == [0, 0, 0]
 
 
 def test_a_model_that_answers_for_another_gets_the_files_too(server: Reading, far: Reluctant) -> None:
@@ -173,7 +174,7 @@ def test_a_model_that_answers_for_another_gets_the_files_too(server: Reading, fa
     far.refusals = 1
     answer = server.chat(named(file), model="pair")
     assert (answer.status, answer.json["model"]) == (200, "own/own-m")
-    assert [far.read.get(timeout=10) for _ in range(2)] == [0, 0]
+    assert [far.read.get(timeout=PATIENCE) for _ in range(2)] == [0, 0]
     # The third model's provider takes no files, so it is left out.
     assert [size - LARGE * 4 // 3 < 1000 for size in asked] == [True, True]
 
@@ -183,12 +184,12 @@ def test_a_caller_whose_provider_does_not_read_holds_its_own_share_alone(server:
     with ThreadPoolExecutor(SENT.each + 4) as pool:
         waiting = [pool.submit(server.chat, named(large)) for _ in range(SENT.each + 2)]
         for _ in range(SENT.each):
-            assert far.begun.acquire(timeout=10)
+            assert far.begun.acquire(timeout=PATIENCE)
         assert not far.begun.acquire(timeout=0.2)
         other = pool.submit(server.chat, named(small), caller=BOB)
-        assert far.begun.acquire(timeout=5)
+        assert far.begun.acquire(timeout=PATIENCE)
         far.may_read.set()
-        assert other.result(timeout=30).status == 200
+        assert other.result(timeout=PATIENCE).status == 200
         assert {answer.result(timeout=60).status for answer in waiting} == {200}
 
 

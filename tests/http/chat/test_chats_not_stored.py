@@ -20,6 +20,7 @@ from server.storage.records.guarded import GuardedStore
 from tests.support.callers import ALICE
 from tests.support.chats_server import CHATS, Chatting, chatting
 from tests.support.failing_provider import Upstream, upstream
+from tests.support.patience import PATIENCE
 from tests.support.stream_client import events
 
 
@@ -70,14 +71,14 @@ def test_what_is_not_waited_for_is_not_stored(kept: Chatting, far: Upstream, mod
     raw = dumps(body).encode()
     head = [f"POST {CHATS} HTTP/1.1", "Host: a", ALICE, "Content-Type: application/json", f"Content-Length: {len(raw)}"]
     address = (kept.house.address.host, kept.house.address.port)
-    with socket.create_connection(address, timeout=10) as connection:
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall("\r\n".join([*head, "", ""]).encode() + raw)
-        assert far.arrived.wait(10)
+        assert far.arrived.wait(PATIENCE)
         if model == "silent":
             received = b""
             while b"first" not in received:
                 received += connection.recv(65536)
-    assert far.left.wait(10)
+    assert far.left.wait(PATIENCE)
     kept.stored()  # one after the other: what comes later is written later
     assert len(stored_ids(kept) - before) == 1
 
@@ -102,7 +103,7 @@ def test_chats_whose_provider_talks_keep_no_other_chat_from_a_place(
         raw = dumps(body).encode()
         head = [f"POST {CHATS} HTTP/1.1", "Host: a", ALICE, "Content-Type: application/json"]
         address = (narrow.house.address.host, narrow.house.address.port)
-        connections = [talking.enter_context(socket.create_connection(address, timeout=10)) for _ in range(5)]
+        connections = [talking.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(5)]
         received = dict.fromkeys(connections, b"")
         for connection in connections:
             connection.sendall("\r\n".join([*head, f"Content-Length: {len(raw)}", "", ""]).encode() + raw)
@@ -126,7 +127,7 @@ def test_without_room_nothing_is_spent(
     create = GuardedStore.create
 
     async def slow(*given: Any) -> Any:
-        await asyncio.to_thread(go_on.wait, 20)
+        await asyncio.to_thread(go_on.wait, PATIENCE)
         return await create(*given)
 
     def chats() -> int:

@@ -21,6 +21,7 @@ from server.config.local_models import packaged_model
 from server.inference.providers.llama_cpp.client import CRASHES
 from tests.support.callers import bearer
 from tests.support.gguf_files import shallow, untaught
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import read
 from tests.support.relay_server import CHATS, MESSAGES, serving_config
 from tests.support.serving import Address, Answer, request_of
@@ -206,7 +207,7 @@ def test_a_caller_who_leaves_ends_the_work(running: Running, more: dict[str, obj
     running.chat(max_tokens=1)
     with begun(running, more):
         pass
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     before = -1
     while before != busy(running.child):
         before = busy(running.child)
@@ -219,7 +220,7 @@ def begun(running: Running, more: dict[str, object], caller: str = "alice") -> I
     """A connection over which the model is asked, and at work."""
     before = busy(running.child)
     body = {"model": "chat", "messages": MESSAGES, **more}
-    with socket.create_connection((running.address.host, running.address.port), timeout=30) as connection:
+    with socket.create_connection((running.address.host, running.address.port), timeout=PATIENCE) as connection:
         connection.sendall(request_of("POST", CHATS, bearer(caller), body=body))
         while busy(running.child) == before:
             time.sleep(0.01)

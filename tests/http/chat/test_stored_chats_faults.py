@@ -20,6 +20,7 @@ from tests.support.chats_server import CHATS, PROMPTS, Chatting, chatting, confi
 from tests.support.databases import class_of, rows
 from tests.support.failing_database import MOMENTS, FailingDatabase
 from tests.support.files_process import files_server
+from tests.support.patience import PATIENCE
 from tests.support.serving import Answer
 from tests.support.stream_client import events
 
@@ -119,10 +120,10 @@ def test_a_database_that_is_away_holds_up_no_answer_and_loses_none(
         patch.setattr(write_queue, "WAIT_SECONDS", 0.05)
         patch.setattr(kind, "write", away)
         made = [kept.stored() for _ in range(3)]
-        assert tried.wait(10)
+        assert tried.wait(PATIENCE)
         assert kept.ask("GET", f"{CHATS}/{made[0]}").status == 404
         assert b"\nostiary_stored_chats_waiting 3.0\n" in kept.ask("GET", "/metrics").body
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while any(kept.ask("GET", f"{CHATS}/{identity}").status != 200 for identity in made):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -160,7 +161,7 @@ def test_whoever_has_the_end_of_an_answer_finds_it_after_the_server_was_killed(
         assert enough.wait(60)
         process.kill()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
     with files_server(config):
         found = {row[0] for row in rows(database, f"SELECT id FROM {chats}")}  # noqa: S608 - the test's own
         parts = {row[0] for row in rows(database, f"SELECT parent FROM {chats}_messages")}  # noqa: S608 - likewise

@@ -17,6 +17,7 @@ from server.inference.providers.http_provider import Limits
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import SECRET, chunk
+from tests.support.patience import PATIENCE
 from tests.support.scripted_provider import (
     CHUNKED,
     DONE,
@@ -118,7 +119,7 @@ def test_the_head_goes_out_before_there_is_an_event(running: tuple[Scripted, Add
 
     def script(connection: socket.socket) -> None:
         connection.sendall(CHUNKED)
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
 
     provider.play(script)
     with Client(address, "p") as client:
@@ -148,7 +149,7 @@ def test_a_provider_that_falls_silent_is_not_waited_for(
         assert (answer.status, answer.error["code"]) == (502, "server_error")
     else:
         assert_broken_off(answer, *texts)
-    assert running[0].left.wait(5)
+    assert running[0].left.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("framing", [UNTIL_CLOSE, HEAD + b"Content-Length: %d\r\n\r\n" % len(b"".join(EVENTS))])
@@ -199,7 +200,7 @@ def test_every_form_of_an_event_is_understood(running: tuple[Scripted, Address],
 def test_what_is_no_chunk_ends_the_stream(running: tuple[Scripted, Address], garbage: bytes) -> None:
     script = sending_all_but_the_end(CHUNKED, framed(EVENTS[0] + garbage + EVENTS[1]))
     assert_broken_off(asked(running, script), "one")
-    assert running[0].left.wait(5)
+    assert running[0].left.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("after", [b"garbage", EVENTS[0], b'data: {"error":{}}\n\n', b"x" * 300_000, DONE])

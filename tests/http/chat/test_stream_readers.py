@@ -25,13 +25,13 @@ from server.inference.providers.http_provider import Limits
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import Upstream, upstream
+from tests.support.patience import PATIENCE
 from tests.support.scripted_provider import CHUNKED, Script, Scripted, framed, scripted, sending_all_but_the_end, spoken
 from tests.support.serving import Address, parsed, serving
 from tests.support.stream_client import CHAT, Client
 from tests.support.stream_client import body as chat_body
 
 PROMPT = "prompt-canary"
-PATIENCE = 20.0
 
 
 class Watched:

@@ -15,6 +15,7 @@ from server.http.open_streams import OpenStreams
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import ANSWERS, Upstream, upstream
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, parsed, serving
 from tests.support.stream_client import Client, events
 
@@ -35,7 +36,7 @@ class Stopping:
         assert self._loop is not None
         done = threading.Event()
         self._loop.call_soon_threadsafe(lambda: (self._streams.end_all(), done.set()))
-        assert done.wait(5)
+        assert done.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_stream_that_waits_for_its_provider_ends_with_an_error_and_the_provide
             assert error["type"] == "server_error"
             assert error["code"] == "server_ending"
             assert "the server is shutting down" in str(error["message"])
-        assert server.left.wait(5)
+        assert server.left.wait(PATIENCE)
 
 
 def test_a_stream_that_begins_afterwards_ends_at_once(running: tuple[Upstream, Address, Stopping]) -> None:

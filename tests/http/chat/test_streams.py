@@ -14,6 +14,7 @@ from server.inference.providers.http_provider import Limits
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.application import house
 from tests.support.failing_provider import ANSWERS, SECRET, STATUSES, TEXT, Upstream, upstream
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, parsed, serving
 from tests.support.stream_client import CHAT, Client, body, events
 
@@ -24,7 +25,9 @@ def running() -> Iterator[tuple[Upstream, Address]]:
         provider = OpenAICompatible("p", f"{server.url}/v1", "sk-key", limits=Limits(silence=1.0))
         names = ("m", *ANSWERS, *STATUSES)
         models = tuple(Model(f"{name}-here", "p", name, "llm", {}) for name in names)
-        with serving(house(models=models, providers={"p": provider})) as address:
+        models += tuple(Model(f"patient-{name}-here", "patient", name, "llm", {}) for name in ("silent", "sleepy"))
+        patient = OpenAICompatible("patient", f"{server.url}/v1", "sk-key", limits=Limits(silence=10 * PATIENCE))
+        with serving(house(models=models, providers={"p": provider, "patient": patient})) as address:
             yield server, address
 
 
@@ -114,27 +117,25 @@ def test_an_empty_account_is_not_worth_a_retry(address: Address, server: Upstrea
     assert (answer.error["code"], answer.headers["x-should-retry"]) == ("insufficient_quota", "false")
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_provider_is_let_go_when_the_client_goes(address: Address, server: Upstream, stream: bool) -> None:
-    with Client(address, "silent" if stream else "sleepy", stream=stream) as client:
+    with Client(address, "patient-silent" if stream else "patient-sleepy", stream=stream) as client:
         if stream:
             client.read_until(b"first")
         else:
-            assert server.arrived.wait(5)
+            assert server.arrived.wait(PATIENCE)
         client.socket.close()
-        assert server.left.wait(0.9), "the provider was left alone only by its own time limit"
+        assert server.left.wait(PATIENCE)
 
 
-@pytest.mark.alone
 def test_the_provider_is_let_go_though_another_request_waits_behind_the_stream(
     address: Address, server: Upstream
 ) -> None:
-    with Client(address, "silent") as client:
+    with Client(address, "patient-silent") as client:
         client.read_until(b"first")
         client.socket.sendall(b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n")
         client.socket.close()
-        assert server.left.wait(0.9)
+        assert server.left.wait(PATIENCE)
 
 
 def test_a_client_that_never_reads_is_cut_off(
@@ -142,7 +143,7 @@ def test_a_client_that_never_reads_is_cut_off(
 ) -> None:
     monkeypatch.setattr(protocol, "STALL_SECONDS", 0.3)
     with Client(address, "endless-stream", buffer=4096) as client:
-        assert server.left.wait(5)
+        assert server.left.wait(PATIENCE)
         # What was under way fits into the buffers of two sockets; the provider had to wait for the rest.
         assert len(client.read_to_end()) < 20_000_000
 
@@ -159,7 +160,7 @@ def test_a_client_that_reads_slowly_gets_everything(
             assert piece != b""
             time.sleep(0.02)
         client.socket.close()
-        assert server.left.wait(5)
+        assert server.left.wait(PATIENCE)
 
 
 def test_other_streams_go_on_while_one_is_stuck(address: Address, server: Upstream) -> None:
@@ -171,7 +172,7 @@ def test_other_streams_go_on_while_one_is_stuck(address: Address, server: Upstre
 def test_a_head_that_does_not_come_is_not_waited_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     for begun in (b"", b"GET /v1/models HTTP/1.1\r\nHost:", b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\nGET /v1/h"):
-        with socket.create_connection((address.host, address.port), timeout=5) as connection:
+        with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
             connection.sendall(begun)
             received = b""
             try:

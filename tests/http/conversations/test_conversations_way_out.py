@@ -20,6 +20,7 @@ from server.fairness.outgoing import OUTGOING
 from server.storage.records import permitted
 from tests.support.callers import ALICE, BOB
 from tests.support.conversations_server import CONVERSATIONS, Talking, said, talking
+from tests.support.patience import PATIENCE
 from tests.support.serving import request_of
 
 MOST_STOPPED = 0.05
@@ -67,7 +68,7 @@ def watched(talk: Talking) -> Iterator[Watch]:
     finally:
         gc.enable()
         watch.ended = True
-        running.result(timeout=10)
+        running.result(timeout=PATIENCE)
 
 
 def item_of_an_older_server(talk: Talking, conversation: str) -> str:

@@ -33,6 +33,7 @@ from tests.support.files_server import (
     wait_until,
     wait_until_tidy,
 )
+from tests.support.patience import PATIENCE
 from tests.support.s3 import running_s3
 from tests.support.serving import Answer
 
@@ -241,7 +242,9 @@ def test_an_upload_that_goes_on_is_safe_from_the_janitor(kept: Keeping) -> None:
         patch.setattr(blob_leases, "LEASE_SECONDS", 3)
         patch.setattr(store, "RENEWAL_SECONDS", 0.2)
         patch.setattr(store, "PIECE", 10_000)
-        with socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=30) as connection:
+        with socket.create_connection(
+            (kept.house.address.host, kept.house.address.port), timeout=PATIENCE
+        ) as connection:
             connection.sendall(head.encode() + b"Connection: close\r\n\r\n")
             for start in range(0, len(form), 10_000):
                 connection.sendall(form[start : start + 10_000])

@@ -18,6 +18,7 @@ import pytest
 from tests.support.databases import KINDS, backend, empty_database
 from tests.support.files_process import files_server
 from tests.support.files_server import BOUNDARY, FILES, Keeping, end_all_claims, form_of, is_tidy, wait_until
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address
 
 NIGHTLY = os.environ.get("OSTIARY_NIGHTLY") == "1"
@@ -78,7 +79,7 @@ def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_only_what_is_
     config = config_of(kept)
     with files_server(config) as (address, process):
         done = address.post(FILES, form_of(b"done"), kind=KIND).json["id"]
-        with socket.create_connection((address.host, address.port), timeout=30) as connection:
+        with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
             head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\nContent-Type: {KIND}\r\nContent-Length: 5000000\r\n\r\n"
             connection.sendall(head.encode() + form_of(b"y" * 1_000_000)[:-30])
             wait_until(lambda: any(name.endswith(".part") for name in kept.on_disk()))

@@ -13,6 +13,7 @@ from server.api.files import upload
 from server.http import json_body, protocol
 from tests.support.callers import ALICE
 from tests.support.files_server import BOUNDARY, FILES, Keeping, form_of, keeping
+from tests.support.patience import PATIENCE
 from tests.support.serving import drip_until_answered, parsed, until_closed
 
 MOST = 200_000
@@ -26,7 +27,7 @@ def kept(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def begun(kept: Keeping, sent: bytes) -> socket.socket:
     """An upload of which so much has been sent."""
-    connection = socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=30)
+    connection = socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=PATIENCE)
     head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\n{ALICE}\r\nContent-Length: {MOST}\r\n"
     head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
     connection.sendall(head.encode() + sent)
@@ -70,7 +71,7 @@ def test_an_upload_may_take_long_if_it_goes_on(kept: Keeping, monkeypatch: pytes
     form = form_of(b"y" * 60_000)
     head = f"POST {FILES} HTTP/1.1\r\nHost: a\r\n{ALICE}\r\nContent-Length: {len(form)}\r\n"
     head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
-    with socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=30) as connection:
+    with socket.create_connection((kept.house.address.host, kept.house.address.port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode())
         for start in range(0, len(form), 5_000):
             connection.sendall(form[start : start + 5_000])

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from server.http.edge import normalized
 from server.http.errors import ApiError
 from tests.support.application import house
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Address, is_whole, serving
 from tests.support.unsafe_policy import UnsafePermitAll
@@ -109,7 +110,10 @@ def address(enforcement: UnsafePermitAll, routed: Routed) -> Iterator[Address]:
 def sent(address: Address, method: str, target: str) -> bytes:
     """The answer to exactly this request line."""
     head = f"{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode("latin-1", "replace")
-    with suppress(ConnectionError), socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with (
+        suppress(ConnectionError),
+        socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection,
+    ):
         connection.sendall(head)
         return b"".join(iter(lambda: connection.recv(65536), b""))
     return b""

@@ -13,6 +13,7 @@ import pytest
 from server.api.prompts.body import LONGEST_PROMPT, MOST_VARIABLES
 from tests.support.callers import ALICE, BOB
 from tests.support.chats_server import PROMPTS, Chatting, chatting
+from tests.support.patience import PATIENCE
 from tests.support.prompts_server import BY_ID, NOWHERE, WORDING, changed, target
 from tests.support.serving import like_any_other
 
@@ -81,7 +82,7 @@ def test_of_many_that_change_one_version_one_wins(kept: Chatting) -> None:
     made, together, found = kept.prompt(), Barrier(6), list[tuple[int, str]]()
 
     def change(text: str) -> None:
-        together.wait(timeout=20)
+        together.wait(timeout=PATIENCE)
         found.append((changed(kept, made, 1, text).status, text))
 
     threads = [Thread(target=change, args=(f"by {number}",)) for number in range(6)]

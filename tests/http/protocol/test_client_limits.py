@@ -8,6 +8,7 @@ import time
 import pytest
 
 from server.http import json_body, protocol
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, drip_until_answered, parsed, until_closed
 from tests.support.unsafe_policy import UnsafePermitAll
 
@@ -20,7 +21,7 @@ FLOOD = 20_000_000
 
 
 def connect(address: Address) -> socket.socket:
-    return socket.create_connection((address.host, address.port), timeout=30)
+    return socket.create_connection((address.host, address.port), timeout=PATIENCE)
 
 
 def drip(connection: socket.socket, piece: bytes) -> None:

@@ -29,6 +29,7 @@ from tests.support.fair_turns_server import (
     places_of,
     until,
 )
+from tests.support.patience import PATIENCE
 from tests.support.serving import request_of, serving
 
 
@@ -86,7 +87,7 @@ def test_chats_that_wait_for_their_provider_take_nothing_of_their_callers_share(
     with serving(app) as address, ExitStack() as opened:
         chats = []
         for _ in range(CONNECTIONS):
-            chats.append(opened.enter_context(socket.create_connection((address.host, address.port), 20)))
+            chats.append(opened.enter_context(socket.create_connection((address.host, address.port), PATIENCE)))
             chats[-1].sendall(request)
         until(lambda: slow.waiting == CONNECTIONS)
         assert ask(address, request_of("GET", "/v1/models", ALICE)).startswith(b"HTTP/1.1 200 ")
@@ -104,7 +105,7 @@ def test_bodies_that_come_slowly_take_nothing_of_their_callers_share() -> None:
     with serving(counting) as address, ExitStack() as opened:
         slow = []
         for _ in range(4 * WORK.each):
-            slow.append(opened.enter_context(socket.create_connection((address.host, address.port), 20)))
+            slow.append(opened.enter_context(socket.create_connection((address.host, address.port), PATIENCE)))
             slow[-1].sendall(request[:-10])
         until(lambda: counting.started == len(slow))
         until(lambda: is_left_empty(app))
@@ -136,14 +137,15 @@ def test_requests_whose_clients_leave_while_they_wait_are_dropped(monkeypatch: p
         ask(address, request)
         known = True
         holders = [
-            opened.enter_context(socket.create_connection((address.host, address.port), 20)) for _ in range(WORK.each)
+            opened.enter_context(socket.create_connection((address.host, address.port), PATIENCE))
+            for _ in range(WORK.each)
         ]
         for holder in holders:
             holder.sendall(request)
         until(lambda: inside == 1 + WORK.each)
         with ExitStack() as vanishing:
             for _ in range(50):
-                one = vanishing.enter_context(socket.create_connection((address.host, address.port), 20))
+                one = vanishing.enter_context(socket.create_connection((address.host, address.port), PATIENCE))
                 one.sendall(request)
             until(lambda: places_of(app).work.shares.waiting == 50)
         until(lambda: places_of(app).work.shares.waiting == 0)

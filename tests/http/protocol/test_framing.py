@@ -9,6 +9,7 @@ from json import dumps
 import pytest
 
 from tests.support.application import house
+from tests.support.patience import PATIENCE
 from tests.support.recording_provider import Listening
 from tests.support.serving import Address, parsed, serving
 from tests.support.unsafe_policy import UnsafePermitAll
@@ -30,7 +31,7 @@ def address(enforcement: UnsafePermitAll, provider: Listening) -> Iterator[Addre
 
 def everything(address: Address, request: bytes) -> bytes:
     """All that comes back until the server closes the connection."""
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -130,7 +131,7 @@ def test_a_body_that_holds_a_request_smuggles_nothing(address: Address, enforcem
 def test_a_client_that_closes_before_its_length_is_sent_is_not_answered_by_any_provider(
     address: Address, provider: Listening
 ) -> None:
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % (len(BODY) + 1) + BODY)
     assert address.get("/v1/version").status == 200
     assert provider.asked == []
@@ -173,7 +174,7 @@ def test_a_host_may_be_any_name_or_address(address: Address, host: bytes) -> Non
 
 def test_a_client_that_asks_first_is_told_to_send_its_body(address: Address) -> None:
     head = POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY)
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(head)
         assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(BODY)

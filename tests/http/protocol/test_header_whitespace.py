@@ -10,6 +10,7 @@ import pytest
 
 from server.http.cors import Cors, CorsPolicy
 from tests.support.application import ByToken, house
+from tests.support.patience import PATIENCE
 from tests.support.recording_provider import Listening
 from tests.support.serving import Address, parsed, serving
 from tests.support.unsafe_policy import UnsafePermitAll
@@ -86,7 +87,7 @@ def test_a_coding_that_the_parser_takes_for_another_one_is_refused(
 
 @pytest.mark.parametrize(("before", "behind"), AROUND)
 def test_an_expectation_between_blanks_is_met(address: Address, before: bytes, behind: bytes) -> None:
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(chat({**HEADERS, b"Expect": before + b"100-continue" + behind}, b""))
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(BODY)

@@ -13,6 +13,7 @@ from server.http.cors import Cors, CorsPolicy
 from tests.support.application import ByToken, house
 from tests.support.callers import ALICE
 from tests.support.files_server import keeping
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, serving
 
 KEEP_ALIVE = [(), ("Connection: keep-alive",), ("Connection: Keep-Alive", "Keep-Alive: timeout=5")]
@@ -29,7 +30,7 @@ def old(address: Address, method: str, target: str, *headers: str, body: bytes =
     """The whole answer to a request of HTTP/1.0: its status line, its header lines in lower case, and its body."""
     about = [f"Content-Length: {len(body)}", "Content-Type: application/json"] if body else []
     request = "\r\n".join([f"{method} {target} HTTP/1.0", *about, *headers, "", ""]).encode() + body
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, rest = received.partition(b"\r\n\r\n")
@@ -95,7 +96,7 @@ def test_any_other_answer_has_its_length_and_closes(
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 def test_the_answer_to_a_head_request_has_no_body(address: Address, target: str, version: str) -> None:
     request = f"HEAD {target} {version}\r\nHost: here\r\nConnection: close\r\n\r\n".encode()
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert received.startswith(b"HTTP/1.1 ")
@@ -121,7 +122,7 @@ def test_an_expectation_of_http_1_0_is_ignored(address: Address) -> None:
 def test_a_refusal_within_a_pipeline_of_http_1_0_ends_the_connection(address: Address, version: str) -> None:
     first = b"GET /v1/version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
     second = f"GET /v1/version {version}\r\nHost: a\r\n\r\n".encode()
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(first + second)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert received.count(b"HTTP/1.1 ") == 1

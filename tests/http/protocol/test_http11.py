@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from policy.vocabulary import Route
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, parsed
 from tests.support.unsafe_policy import UnsafePermitAll
 
@@ -52,7 +53,7 @@ def test_what_is_not_well_formed_http_is_refused_in_our_envelope(
 
 
 def test_a_head_without_an_end_is_not_collected_for_ever(address: Address) -> None:
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX: ")
         sent = 0
         try:
@@ -122,7 +123,7 @@ def test_a_trailer_is_no_header(address: Address) -> None:
 def test_two_requests_on_one_connection_get_two_answers_in_order(address: Address) -> None:
     one = b"GET /v1/version HTTP/1.1\r\nHost: a\r\n\r\n"
     last = b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(one + last)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert received.index(b'{"version"') < received.index(b'{"object":"list"')
@@ -132,7 +133,7 @@ def test_two_requests_on_one_connection_get_two_answers_in_order(address: Addres
 def test_a_malformed_request_behind_a_good_one_spoils_no_answer(address: Address) -> None:
     body = b'{"model":"llama","stream":true,"messages":[{"role":"user","content":"hi"}]}'
     head = CHAT + b"Content-Length: %d\r\n\r\n" % len(body)
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(head + body + b"\x00garbage\r\n\r\n")
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     assert parsed(received).body.endswith(b"data: [DONE]\n\n")

@@ -22,6 +22,7 @@ from server.json_input.body_parser import BodyParser
 from server.json_input.reader import LARGE, READS, Reader
 from tests.support import body_checks
 from tests.support.application import ByToken, house
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, Answer, parsed, serving
 
 CHAT = "/v1/chat/completions"
@@ -81,7 +82,7 @@ def test_a_body_that_only_claims_to_be_large_is_refused_before_it_is_sent(addres
 def test_a_body_without_an_end_is_refused_and_then_cut_off(address: Address) -> None:
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode())
         sent = 0
         try:
@@ -95,7 +96,7 @@ def test_a_body_without_an_end_is_refused_and_then_cut_off(address: Address) -> 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_harms_no_other(address: Address) -> None:
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode() + b'{"model":')
     assert address.get("/v1/health").status == 200
 
@@ -135,7 +136,7 @@ def test_null_is_the_same_as_absent(address: Address, change: dict[str, Any]) ->
 def test_a_body_sent_in_single_bytes_is_one_body(address: Address) -> None:
     raw = dumps(GOOD).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
-    with socket.create_connection((address.host, address.port), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in head.encode() + raw:
             connection.sendall(bytes([byte]))
@@ -156,7 +157,7 @@ def test_bodies_that_never_end_crowd_out_no_small_one_and_no_other_callers(monke
         place = (running.host, running.port)
         alice, bob = "Authorization: Bearer alice", "Authorization: Bearer bob"
         for _ in range(2):
-            connection = unfinished.enter_context(socket.create_connection(place, timeout=10))
+            connection = unfinished.enter_context(socket.create_connection(place, timeout=PATIENCE))
             connection.sendall(f"{head}{alice}\r\n\r\n".encode() + b" " * (LARGE - 1))
         connection.sendall(b" ")
         refused = until(lambda: running.post(CHAT, large, alice), 429)

@@ -17,6 +17,7 @@ from server.http.errors import ClientGone
 from server.http.even_times import Ended
 from server.http.fair_turns import RequestTurn
 from server.http.leaving import LEAVING, Leaving
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, serving
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -70,16 +71,16 @@ def address(waiting: Waiting) -> Iterator[Address]:
     ids=["small", "empty", "large last piece", "another request behind"],
 )
 def test_the_work_is_ended(waiting: Waiting, address: Address, pieces: list[bytes], behind: bytes) -> None:
-    with socket.create_connection((address.host, address.port), 10.0) as client:
+    with socket.create_connection((address.host, address.port), PATIENCE) as client:
         client.sendall(HEAD % len(b"".join(pieces)))
-        assert waiting.begun.acquire(timeout=10)
+        assert waiting.begun.acquire(timeout=PATIENCE)
         for piece in pieces:
             time.sleep(0.02)
             client.sendall(piece)
-        assert waiting.begun.acquire(timeout=10)
+        assert waiting.begun.acquire(timeout=PATIENCE)
         client.sendall(behind)
         assert not waiting.left.acquire(timeout=0.1)
-    assert waiting.left.acquire(timeout=5)
+    assert waiting.left.acquire(timeout=PATIENCE)
     assert waiting.tasks == 0
 
 

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from server.http.request_state import state_of
 from tests.support.application import ByToken
 from tests.support.odd_requests import Grammar, Request
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Address, Answer, is_whole, parsed
 
@@ -74,7 +75,10 @@ def real(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def answer_to(address: Address, request: Request) -> Answer | None:
     """The first answer that is none for the meantime; None if there is none, which a complete request may not get."""
     received, patience = b"", 10.0 if request.complete else 0.05
-    with socket.create_connection((address.host, address.port), timeout=10) as connection, suppress(ConnectionError):
+    with (
+        socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection,
+        suppress(ConnectionError),
+    ):
         connection.sendall(request.raw)
         while not is_whole(_final(received), head_only=request.method == "HEAD"):
             if not select.select([connection], [], [], patience)[0]:

@@ -13,6 +13,7 @@ import pytest
 
 from server.http.request_state import RequestState
 from tests.support.application import house
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, request_of, serving
 
 CHAT = "/v1/chat/completions"
@@ -54,7 +55,7 @@ def send(address: Address, request: bytes, seconds: float | None) -> None:
     if seconds is None:
         address.exchange(request)
         return
-    with socket.create_connection((address.host, address.port), 10.0) as connection:
+    with socket.create_connection((address.host, address.port), PATIENCE) as connection:
         connection.sendall(request)
         time.sleep(seconds)
 
@@ -65,7 +66,7 @@ def test_a_request_that_is_over_is_forgotten(address: Address, name: str) -> Non
     request, seconds = REQUESTS[name]
     for _ in range(3):
         send(address, request, seconds)
-    until = time.monotonic() + 10.0
+    until = time.monotonic() + PATIENCE
     while left() and time.monotonic() < until:
         time.sleep(0.01)
     assert not left()

@@ -13,6 +13,7 @@ from server.net.protocol_errors import ProtocolError
 from server.telemetry.metrics import Metrics
 from tests.support.application import house
 from tests.support.metrics_page import measured
+from tests.support.patience import PATIENCE
 from tests.support.serving import Address, parsed, serving
 
 COUNTED = "ostiary_http_unreadable_requests_total"
@@ -67,7 +68,7 @@ def test_what_comes_in_the_middle_of_something_else_is_counted_too(address: Addr
     before = counted(address)
     for request in (HEALTH * (4 * MAX_PIPELINED), CHUNKED + b"1;" + b"a" * 100 * MAX_FRAMING):
         with (
-            socket.create_connection((address.host, address.port), timeout=10) as connection,
+            socket.create_connection((address.host, address.port), timeout=PATIENCE) as connection,
             suppress(ConnectionError),
         ):
             connection.sendall(request)

@@ -18,6 +18,7 @@ from server.quota.admission import FREE, ConcurrencyLimit, TooManyAtOnce, caller
 from tests.support.application import ByToken
 from tests.support.failing_provider import upstream
 from tests.support.log_lines import VALIDATOR
+from tests.support.patience import PATIENCE
 from tests.support.quota_period import is_until_midnight, seconds_of
 from tests.support.real_policy import decided
 from tests.support.serving import Address, Answer
@@ -217,7 +218,7 @@ def test_a_caller_has_no_more_requests_under_way_than_it_may(opa_binary: Path, t
         with decided(text, opa_binary, tmp_path, authenticator=ByToken()) as running:
             body: dict[str, Any] = {"model": "gated", "messages": [{"role": "user", "content": "x"}], "stream": True}
             url, alice = f"{running.address.url}/v1/chat/completions", {"Authorization": "Bearer alice"}
-            with httpx.stream("POST", url, json=body, headers=alice) as under_way:
+            with httpx.stream("POST", url, json=body, headers=alice, timeout=PATIENCE) as under_way:
                 assert under_way.status_code == HTTPStatus.OK
                 refused = models(running.address, ALICE)
                 assert (refused.status, refused.error["code"]) == (429, "rate_limit_exceeded")

@@ -14,6 +14,7 @@ from server.api.responses.background.worker import AT_ONCE_EACH
 from tests.support.callers import ALICE, BOB
 from tests.support.databases import rows
 from tests.support.failing_provider import Upstream, upstream
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import NOBODYS, RESPONSES, Responding, responding
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
@@ -59,7 +60,7 @@ def test_a_response_is_answered_later(place: Responding) -> None:
 
 def test_what_is_under_way_is_shown(place: Responding, far: Upstream) -> None:
     waiting = later(place, "hold", model="gated", stream=None)
-    far.arrived.wait(10)
+    far.arrived.wait(PATIENCE)
     shown = place.ask("GET", f"{RESPONSES}/{waiting['id']}").json
     assert (shown["status"], shown["model"]) == ("in_progress", "far/gated")
     assert waiting["id"] in [each["id"] for each in place.ask("GET", RESPONSES).json["data"]]
@@ -96,7 +97,7 @@ def test_a_reader_who_has_seen_more_than_there_is_does_not_wait_after_the_end(pl
         reading = pool.submit(place.replayed, identity, "&starting_after=99999")
         far.go_on.set()
         place.over(identity)
-        assert reading.result(10) == []
+        assert reading.result(PATIENCE) == []
 
 
 def test_events_behind_dropped_ones_are_not_told(place: Responding) -> None:
@@ -124,7 +125,7 @@ def test_a_client_that_leaves_does_not_end_it(place: Responding, far: Upstream) 
     body = {"model": "gated", "input": "hi", "background": True, "stream": True}
     with place.opened("POST", RESPONSES, body) as events:
         first = next(events)
-    far.arrived.wait(10)
+    far.arrived.wait(PATIENCE)
     far.go_on.set()
     done = place.over(first["response"]["id"])
     assert (done["status"], done["output"][0]["content"][0]["text"]) == ("completed", "firstsecond")
@@ -136,7 +137,7 @@ def test_cancelling_ends_it_at_once_and_again(place: Responding, far: Upstream, 
     identity, conversation = begun(place, far, streamed=streamed)
     cancelled = place.ask("POST", f"{RESPONSES}/{identity}/cancel")
     assert (cancelled.status, cancelled.json["status"], cancelled.json["completed_at"]) == (200, "cancelled", None)
-    assert far.left.wait(10)
+    assert far.left.wait(PATIENCE)
     assert place.ask("POST", f"{RESPONSES}/{identity}/cancel").json == cancelled.json
     assert place.ask("GET", f"{RESPONSES}/{identity}").json == cancelled.json
     assert place.said_in(conversation) == []
@@ -174,7 +175,7 @@ def test_only_what_is_under_way_in_the_background_is_cancelled(place: Responding
 def test_deleting_ends_it(place: Responding, far: Upstream, streamed: bool) -> None:
     identity, _ = begun(place, far, streamed=streamed)
     assert place.ask("DELETE", f"{RESPONSES}/{identity}").status == 200
-    assert far.left.wait(10)
+    assert far.left.wait(PATIENCE)
     assert place.ask("GET", f"{RESPONSES}/{identity}").status == 404
     for table in ("answers_parts", "answers_work"):
         left = rows(place.database, f"SELECT count(*) FROM {table} WHERE parent = '{identity}'")  # noqa: S608 - a test
@@ -241,7 +242,7 @@ def begun(place: Responding, far: Upstream, *, streamed: bool) -> tuple[str, str
     body = {"model": "gated", "input": "hold", "background": True, "conversation": conversation, "stream": streamed}
     if not streamed:
         identity = place.ask("POST", RESPONSES, body).json["id"]
-        assert far.arrived.wait(10)
+        assert far.arrived.wait(PATIENCE)
         return identity, conversation
     with place.opened("POST", RESPONSES, body) as events:
         identity = next(events)["response"]["id"]

@@ -22,6 +22,7 @@ from tests.support.databases import rows
 from tests.support.failing_provider import Upstream, upstream
 from tests.support.files_server import wait_until
 from tests.support.identity_services import service
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import RESPONSES, Responding, events_of, responding
 
 LIMITS = "authenticated_max_requests: 100\n        max_tokens_per_period: 100"
@@ -101,7 +102,7 @@ def test_what_a_caller_has_shown_since_counts(
 def test_what_may_not_be_read_is_not_shown_by_cancelling_it(place: Responding, far: Upstream, name: str) -> None:
     far.forget()
     identity = place.made("words of another", bearer(name), model="gated", background=True)["id"]
-    assert far.arrived.wait(10)
+    assert far.arrived.wait(PATIENCE)
     blind, one = bearer("zoe+blind"), f"{RESPONSES}/{identity}"
     refused = [place.ask(*asked, caller=blind) for asked in (("GET", one), ("POST", f"{one}/cancel"))]
     assert [answer.status for answer in refused] == [404, 404]

@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai import OpenAI
 
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import Responding, responding, script
 
 
@@ -28,7 +29,7 @@ def client(place: Responding) -> Iterator[OpenAI]:
 def test_it_is_polled(client: OpenAI) -> None:
     made = client.responses.create(model="small", input="hello", background=True)
     assert (made.status, made.background) == ("queued", True)
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while made.status in {"queued", "in_progress"}:
         assert time.monotonic() < until
         time.sleep(0.02)

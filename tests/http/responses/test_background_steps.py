@@ -16,6 +16,7 @@ from server.http import held_lease
 from tests.support.callers import ALICE, bearer
 from tests.support.mcp_house import McpHouse, calls, mcp_house
 from tests.support.mcp_server import text
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import RESPONSES
 
 READER = bearer("zoe+reader")
@@ -55,7 +56,7 @@ def over(house: McpHouse, asked: str, *, stream: bool) -> Any:
     """A response in the background, once it is over; its caller is not seen again until then."""
     if stream:
         return house.streamed(asked, house.tool(), background=True)[-1]["response"]
-    identity, until = house.made(asked, house.tool(), background=True)["id"], time.monotonic() + 20
+    identity, until = house.made(asked, house.tool(), background=True)["id"], time.monotonic() + PATIENCE
     while time.monotonic() < until:
         response = house.house.address.ask("GET", f"{RESPONSES}/{identity}", READER).json
         if response["status"] not in ("queued", "in_progress"):

@@ -17,6 +17,7 @@ from tests.support.callers import READER, bearer
 from tests.support.databases import empty_database, rows
 from tests.support.failing_provider import Upstream, upstream
 from tests.support.files_server import wait_until
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import RESPONSES, Responding, responding_on
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
@@ -85,7 +86,7 @@ def test_it_is_ended_on_any_of_them(both: BOTH, far: Upstream, number: int, meth
     identity = begun(both[0], far)
     path = f"{RESPONSES}/{identity}{'/cancel' if method == 'POST' else ''}"
     assert both[number].ask(method, path).status == 200
-    assert far.left.wait(10)
+    assert far.left.wait(PATIENCE)
     shown = [each.ask("GET", f"{RESPONSES}/{identity}") for each in both]
     if method == "DELETE":
         assert [answer.status for answer in shown] == [404, 404]

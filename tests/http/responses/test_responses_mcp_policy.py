@@ -16,6 +16,7 @@ import pytest
 from tests.support.callers import ALICE, BOB, STRANGER, bearer
 from tests.support.mcp_house import McpHouse, calls, mcp_house
 from tests.support.mcp_server import text, tool
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import RESPONSES, responding
 from tests.support.serving import request_of
 
@@ -215,7 +216,7 @@ def test_a_caller_that_leaves_cancels_its_call_and_no_other(house: McpHouse) -> 
         alice = pool.submit(house.made, calls(("s__echo", {"text": "a"})), house.tool())
         with socket.create_connection((address.host, address.port)) as connection:
             connection.sendall(request_of("POST", RESPONSES, BOB, body=body))
-            until = time.monotonic() + 10
+            until = time.monotonic() + PATIENCE
             while len(house.stub.calls()) < 2 and time.monotonic() < until:
                 time.sleep(0.01)
         assert alice.result()["output"][1]["output"] == "done"

@@ -15,6 +15,7 @@ from tests.support.callers import ALICE
 from tests.support.databases import rows
 from tests.support.mcp_house import McpHouse, calls, mcp_house
 from tests.support.mcp_server import text
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import RESPONSES, events_of
 
 
@@ -35,7 +36,7 @@ ASKED = calls(("s__echo", {"text": "x"}))
 
 
 def finished(house: McpHouse, identity: str) -> Any:
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         response = house.house.address.ask("GET", f"{RESPONSES}/{identity}", ALICE).json
         if response["status"] not in ("queued", "in_progress"):
@@ -75,7 +76,7 @@ def test_what_tools_have_done_is_shown_and_stays_when_a_response_is_cancelled(ho
     house.stub.results["echo"] = slow
     again = loads(calls(("s__echo", {"text": "slow"})))["echo"]
     identity = house.made(calls(("s__echo", {"text": "x"}), then=again), house.tool(), background=True)["id"]
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE
     while len(house.stub.calls()) < 2 and time.monotonic() < until:
         time.sleep(0.02)
     shown = house.house.address.ask("GET", f"{RESPONSES}/{identity}", ALICE).json

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.callers import BOB
 from tests.support.failing_provider import Upstream, upstream
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import RESPONSES, Responding, events_of, responding, script
 
 ENDS = {"response.completed", "response.incomplete", "response.failed"}
@@ -108,7 +109,7 @@ def test_a_response_whose_client_leaves_is_kept_as_far_as_it_came(place: Respond
             identity = next(event["response"]["id"] for event in events if event["type"] == "response.created")
             while mark != "response.created" and next(events)["type"] != mark:
                 pass
-        assert far.left.wait(10)
+        assert far.left.wait(PATIENCE)
     finally:
         far.go_on.set()
     kept = place.over(identity, missing=True)
@@ -133,7 +134,7 @@ def test_what_is_not_stored_is_not_kept_when_its_client_leaves(place: Responding
         ) as events:
             while next(events)["type"] != "response.output_text.delta":
                 pass
-        assert far.left.wait(10)
+        assert far.left.wait(PATIENCE)
     finally:
         far.go_on.set()
     # The next request is answered when what the last one did is over.

@@ -13,6 +13,7 @@ import pytest
 from openai import OpenAI
 
 from tests.support.callers import ALICE, BOB
+from tests.support.patience import PATIENCE
 from tests.support.safety_server import POLICY, Guarded, guarded, said
 from tests.support.serving import Answer
 from tests.support.socket_client import opened
@@ -87,7 +88,7 @@ def test_a_response_that_is_stopped_has_a_refusal_and_canonical_events(server: G
 
 def test_a_response_in_the_background_goes_through_them(server: Guarded) -> None:
     made = ask(server, "/v1/responses", "a falcon", background=True, **WORDS).json
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while made["status"] in ("queued", "in_progress") and time.monotonic() < end:
         time.sleep(0.05)
         made = server.house.address.get(f"/v1/responses/{made['id']}", ALICE).json

@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 
 from tests.support.callers import ALICE
+from tests.support.patience import PATIENCE
 from tests.support.safety_server import CONFIG, POLICY, Guarded, guarded, said
 from tests.support.serving import Answer
 from tests.support.socket_client import opened
@@ -183,7 +184,7 @@ def test_a_response_tells_them(server: Guarded, stream: bool) -> None:
 def test_a_response_in_the_background_tells_them(server: Guarded) -> None:
     made = server.post("/v1/responses", {"model": "gpt", "input": "a bomb", "background": True, **SCORE}).json
     assert made["moderation"] is None
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while made["status"] in ("queued", "in_progress") and time.monotonic() < end:
         time.sleep(0.05)
         made = server.house.address.get(f"/v1/responses/{made['id']}", ALICE).json

@@ -17,6 +17,7 @@ from tests.support.application import ByToken, house
 from tests.support.failing_policy import CONFIG, Doubted, in_doubt
 from tests.support.failing_provider import upstream
 from tests.support.metrics_page import Measured, measured
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import decided
 from tests.support.scripted_opa import REVISION, scripted_opa
 from tests.support.serving import Address, serving
@@ -198,7 +199,7 @@ def chat_with(model: str, **more: object) -> bytes:
     return f"{head}Content-Type: application/json\r\n\r\n".encode() + body
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Whether it holds at some time from now on."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -214,7 +215,7 @@ def test_a_stream_is_open_as_long_as_it_is_sent(tmp_path: Path) -> None:
         upstream() as server,
         in_doubt(opa.address, REVISION, tmp_path, text=FAR.replace("URL", server.url)) as running,
     ):
-        with socket.create_connection((running.address.host, running.address.port), timeout=10) as client:
+        with socket.create_connection((running.address.host, running.address.port), timeout=PATIENCE) as client:
             client.sendall(chat_with("gated", stream=True))
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
             assert eventually(lambda: running.metric("ostiary_streams_open") == 1)
@@ -227,9 +228,9 @@ def test_a_client_that_goes_before_its_answer_is_counted_as_gone(tmp_path: Path)
         upstream() as server,
         in_doubt(opa.address, REVISION, tmp_path, text=FAR.replace("URL", server.url)) as running,
     ):
-        with socket.create_connection((running.address.host, running.address.port), timeout=10) as client:
+        with socket.create_connection((running.address.host, running.address.port), timeout=PATIENCE) as client:
             client.sendall(chat_with("sleepy"))
-            assert server.arrived.wait(10)
+            assert server.arrived.wait(PATIENCE)
         gone = {"route": "/v1/chat/completions", "method": "POST", "status": "499"}
         assert eventually(lambda: running.metric("ostiary_http_requests_total", **gone) == 1)
 
@@ -260,7 +261,7 @@ def test_requests_that_wait_for_a_page_keep_no_probe_of_their_address_waiting(mo
     go_on = threading.Event()
 
     def page(_: Exposition, kind: str) -> bytes:
-        go_on.wait(20)
+        go_on.wait(PATIENCE)
         return kind.encode()
 
     monkeypatch.setattr(Exposition, "page", page)

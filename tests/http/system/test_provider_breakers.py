@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.metrics_page import measured
+from tests.support.patience import PATIENCE
 from tests.support.relay_server import ANSWER, Relaying, event, relaying, streamed, whole
 from tests.support.scripted_provider import reset, sending, wait_until_left
 from tests.support.serving import Answer
@@ -168,8 +169,8 @@ def test_requests_that_are_given_up_open_nothing(running: Relaying) -> None:
         running.far.play(wait_until_left)
         with socket.create_connection((running.address.host, running.address.port)) as connection:
             connection.sendall(head.encode() + body)
-            assert running.far.arrived.wait(5)
-        assert running.far.left.wait(5)
+            assert running.far.arrived.wait(PATIENCE)
+        assert running.far.left.wait(PATIENCE)
     running.answers(whole(ANSWER))
     assert running.chat("alice").status == 200
 
@@ -197,10 +198,10 @@ def test_what_can_t_be_reached_is_tried_again_before_it_fails(tmp_path: Path) ->
             taken.listen()
             connection, _ = taken.accept()
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(PATIENCE)
                 assert connection.recv(65536)
                 sending(whole(ANSWER))(connection)
-            assert answer.result(timeout=10).status == 200
+            assert answer.result(timeout=PATIENCE).status == 200
 
 
 def test_connections_are_shared_by_callers_in_turn(tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_connections_are_shared_by_callers_in_turn(tmp_path: Path) -> None:
     def script(connection: socket.socket) -> None:
         under_way[0] += 1
         most[0] = max(most[0], under_way[0])
-        assert go_on.acquire(timeout=10)
+        assert go_on.acquire(timeout=PATIENCE)
         under_way[0] -= 1
         connection.sendall(whole(ANSWER))
 
@@ -223,7 +224,7 @@ def test_connections_are_shared_by_callers_in_turn(tmp_path: Path) -> None:
             threading.Event().wait(0.01)
         assert most[0] == 3
         go_on.release(7)
-        assert {each.result(timeout=10).status for each in (*greedy, other)} == {200}
+        assert {each.result(timeout=PATIENCE).status for each in (*greedy, other)} == {200}
         assert most[0] == 3
 
 

@@ -19,6 +19,7 @@ from tests.support.application import ByToken
 from tests.support.callers import ALICE, BOB, bearer
 from tests.support.databases import backend, empty_database
 from tests.support.list_pages import check_pages
+from tests.support.patience import PATIENCE
 from tests.support.real_policy import Decided, decided
 from tests.support.serving import Answer
 
@@ -101,7 +102,7 @@ class House:
 
     def until(self, caller: str, counted: dict[str, tuple[int, ...]], server: int = 0, **query: str) -> None:
         """Wait until a caller is shown these entries, whatever else: they are written in the background."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + PATIENCE
         while not counted.items() <= (found := self.counts(caller, server, **query)).items():
             assert time.monotonic() < until, found
             time.sleep(0.02)

@@ -16,6 +16,7 @@ from server.http.json_body import MAX_BODY
 from server.http.websocket import protocol as protocols
 from server.http.websocket.frames import MOST_FRAGMENTS, FrameReader
 from tests.support.callers import ALICE
+from tests.support.patience import PATIENCE
 from tests.support.responses_server import Responding, responding, script
 from tests.support.socket_client import KEY, Socket, frame, offered, opened
 
@@ -113,7 +114,7 @@ def test_a_half_offer_is_a_request_like_any_other(place: Responding) -> None:
         answer = address.get("/v1/responses", ALICE, *offer)
         assert (answer.status, answer.json["object"]) == (200, "list")
     for path in ("/v1/models", "/v1/responses/compact", "/v1/chat/completions", "/v1/messages", "/"):
-        with sockets.create_connection((address.host, address.port), timeout=10) as connection:
+        with sockets.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
             assert b" 101 " not in offered(connection, ALICE, path=path)[:20]
 
 
@@ -161,7 +162,7 @@ def test_a_caller_has_a_share_of_the_connections(place: Responding) -> None:
     with_mine = [opened(address, ALICE) for _ in range(each)]
     mine = [context.__enter__() for context in with_mine]
     try:
-        with sockets.create_connection((address.host, address.port), timeout=10) as one_more:
+        with sockets.create_connection((address.host, address.port), timeout=PATIENCE) as one_more:
             answer = offered(one_more, ALICE)
         assert answer.startswith(b"HTTP/1.1 429 ") and b"rate_limit_exceeded" in answer
         with opened(address, "Authorization: Bearer bob") as other:
@@ -170,9 +171,9 @@ def test_a_caller_has_a_share_of_the_connections(place: Responding) -> None:
         for context in with_mine:
             context.__exit__(None, None, None)
     assert len(mine) == each
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        with sockets.create_connection((address.host, address.port), timeout=10) as again:
+        with sockets.create_connection((address.host, address.port), timeout=PATIENCE) as again:
             if offered(again, ALICE).startswith(b"HTTP/1.1 101 "):
                 return
     raise AssertionError("the share of connections that have ended is not given back")

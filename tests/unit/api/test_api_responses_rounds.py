@@ -21,6 +21,7 @@ from server.api.responses.state import MOST_OUTPUT, State
 from server.http.errors import ApiError
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.strict import Json
+from tests.support.patience import PATIENCE
 from tests.support.scripted_tools import REQUEST, Model, Tool, said
 
 
@@ -275,7 +276,7 @@ def test_a_client_that_leaves_ends_the_calls() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await events.aclose()
         assert (tool.under_way, endings.calls.under_way.used, closed.is_set()) == (0, 0, True)
 

@@ -18,6 +18,7 @@ from server.api.vector_stores.documents import Documents
 from server.background.lasting import LastingWork
 from server.storage.records.guarded import Contended
 from server.storage.records.record import Record
+from tests.support.patience import PATIENCE
 from tests.support.vector_world import VectorWorld
 from tests.unit.api.conftest import InWorld
 
@@ -54,7 +55,7 @@ def held(world: VectorWorld) -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
 async def settled(world: VectorWorld, store: Record, *texts: str) -> None:
     """Wait until these texts are counted; they are what is found, too."""
     size = sum(2 * len(text) + 4 * 256 for text in texts)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if (await world.records.stores.sums([store.id]))[store.id].bytes == size:
                 break

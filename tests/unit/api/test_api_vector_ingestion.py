@@ -17,6 +17,7 @@ from server.extraction.pieces import Chunking
 from server.http.errors import ApiError
 from server.inference.provider import Fault, ProviderFailed
 from server.storage.records.record import Record
+from tests.support.patience import PATIENCE
 from tests.support.vector_world import VectorWorld
 from tests.unit.api.conftest import InWorld
 
@@ -183,7 +184,7 @@ def test_what_is_cancelled_or_detached_meanwhile_leaves_nothing(vectors: InWorld
 async def left(world: VectorWorld, store: Record) -> list[str]:
     """The notes about a store that stay, once none is due or under way."""
     key, records = store.body["index"], world.records.queue.notes.records
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             notes = [stored.record for stored in await records.chosen("id LIKE ?1", f"{key}%", limit=9)]
             if not notes:

@@ -15,6 +15,7 @@ from server.api.vector_stores.purges import Note
 from server.storage.database.database import Step
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
+from tests.support.patience import PATIENCE
 from tests.support.vector_world import VectorWorld
 from tests.unit.api.conftest import InWorld
 
@@ -92,7 +93,7 @@ def test_a_file_that_expires_leaves_its_stores(vectors: InWorld) -> None:
 
 async def gone(world: VectorWorld, store: Record, link: str) -> None:
     """Sweep until a link is gone and nothing of the store is to be purged."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while await world.records.stores.link(link) is not None:
         assert time.monotonic() < end
         await world.purging.sweep()
@@ -121,7 +122,7 @@ def test_a_note_about_a_file_that_is_there_removes_nothing(vectors: InWorld) -> 
         notes = world.records.queue.notes
         with idle(world):
             await notes.records.database.write(*notes.file_gone(link.file_id))
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while await notes.records.chosen("id = ?1", f"file:{link.file_id}", limit=1):
             assert time.monotonic() < end
             await world.purging.sweep()
@@ -180,7 +181,7 @@ def test_a_dropped_store_takes_its_notes_with_it(vectors: InWorld) -> None:
         await world.put(store, ANN, "dropped too")
         await world.records.removals.remove(store, *world.records.queue.dropping(store))
         key, records = store.body["index"], world.records.queue.notes.records
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while await records.chosen("id LIKE ?1 AND facet <> ?2", f"%{key}%", Note.ATTEMPT, limit=9):
             assert time.monotonic() < end
             await world.purging.sweep()

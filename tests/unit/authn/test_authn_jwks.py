@@ -12,6 +12,7 @@ import pytest
 
 from server.authn import AuthenticationFailed, IdentityUnavailable
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
+from tests.support.patience import PATIENCE
 from tests.support.token_issuers import NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 HOUR = 3600.0
@@ -41,7 +42,7 @@ def fails(handler: BaseHTTPRequestHandler) -> None:
 
 
 async def arrival(server: KeyServer) -> None:
-    assert await asyncio.to_thread(server.arrived.wait, 10)
+    assert await asyncio.to_thread(server.arrived.wait, PATIENCE)
     server.arrived.clear()
 
 

@@ -21,6 +21,7 @@ from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.authn.token_rules import TokenRules
 from server.net.tls import client_context
 from tests.support.identity_services import Asked, service
+from tests.support.patience import PATIENCE
 from tests.support.token_issuers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, ask, claims, jwk_set
 
 SECRET = "canary-51f7"
@@ -29,7 +30,7 @@ HOUR = 3600.0
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what a reading does that no caller waits for."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - what it waits for knows no events
             await asyncio.sleep(0.01)
 

@@ -20,6 +20,7 @@ from server.authn.limits import AHEAD_SECONDS, CHECKS, KNOWN_KEYS, UNKNOWN_KEYS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.net.tls import client_context
 from tests.support.identity_services import Asked, service
+from tests.support.patience import PATIENCE
 from tests.support.scripted_validator import FLOOD, HOME, Clock, at, outcome
 from tests.support.token_issuers import NOW, KeyServer, Signer, claims, jwk_set
 
@@ -100,9 +101,9 @@ def test_the_last_keys_serve_while_a_due_recheck_is_slow(server: KeyServer, rsa_
         server.behaviour = server.publish_when_released
         clock.seconds += 3600 - AHEAD_SECONDS
         for number in range(5):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE):
                 await identity.authenticate(rsa_signer.token(claims(jti=str(number))), HOME)
-        assert await asyncio.to_thread(server.arrived.wait, 10)
+        assert await asyncio.to_thread(server.arrived.wait, PATIENCE)
         clock.seconds += AHEAD_SECONDS
         late = asyncio.create_task(identity.authenticate(rsa_signer.token(), HOME))
         await asyncio.sleep(0.05)

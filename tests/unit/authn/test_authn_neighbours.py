@@ -12,6 +12,7 @@ from server.authn.caching import CachingAuthenticator
 from server.authn.limits import UNKNOWN
 from server.authn.remembered import Remembered
 from server.fairness.caller import CURRENT
+from tests.support.patience import PATIENCE
 from tests.support.scripted_validator import FLOOD, HOME, Clock, Scripted, outcome, turns
 
 
@@ -25,7 +26,7 @@ def test_unknown_tokens_keep_neither_a_known_one_nor_another_address_waiting() -
         flood = [asyncio.create_task(identity.authenticate(f"made-up-{number}", FLOOD)) for number in range(many)]
         await turns()
         assert judge.at_once == UNKNOWN.each
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(PATIENCE):
             assert (await identity.authenticate("good", FLOOD)).id == "good"
             assert (await identity.authenticate("good-2", HOME)).id == "good"
         refused = [task for task in flood if task.done()]
@@ -50,7 +51,7 @@ def test_the_caller_of_the_request_counts_and_not_the_proxy_it_comes_through() -
 
         flood = [asyncio.create_task(through_proxy(f"made-up-{number}", "192.0.2.9")) for number in range(100)]
         await turns()
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(PATIENCE):
             assert (await asyncio.create_task(through_proxy("good", "192.0.2.10"))).id == "good"
         judge.release()
         await asyncio.gather(*flood, return_exceptions=True)
@@ -66,7 +67,7 @@ def test_without_a_cache_a_token_that_was_accepted_before_is_known_all_the_same(
         judge.hold("made-up")
         flood = [asyncio.create_task(identity.authenticate(f"made-up-{number}", FLOOD)) for number in range(100)]
         await turns()
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(PATIENCE):
             assert (await identity.authenticate("good", FLOOD)).id == "good"
         judge.release()
         await asyncio.gather(*flood, return_exceptions=True)

@@ -14,6 +14,7 @@ from server.authn.jwks import REREAD_SECONDS, REREADINGS
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
 from server.telemetry.dependencies import Dependency, State
 from server.wiring.observed import ObservedAuthenticator
+from tests.support.patience import PATIENCE
 from tests.support.token_issuers import AUDIENCE, ISSUER, NOW, KeyServer, Signer, answer, ask, claims, jwk_set
 
 Scenario = Callable[[OAuth2Authenticator], Any]
@@ -172,9 +173,9 @@ def test_a_reading_that_was_under_way_before_a_token_came_does_not_refuse_it(
     async def scenario(identity: OAuth2Authenticator) -> None:
         old = server.content
         server.arrived.clear()
-        server.behaviour = lambda handler: (server.released.wait(30), answer(handler, 200, old))  # type: ignore[assignment,return-value]  # both are done, and neither's value is used
+        server.behaviour = lambda handler: (server.released.wait(PATIENCE), answer(handler, 200, old))  # type: ignore[assignment,return-value]  # both are done, and neither's value is used
         first = asyncio.create_task(outcome(identity, made_up(ec_signer)))
-        assert await asyncio.to_thread(server.arrived.wait, 10)
+        assert await asyncio.to_thread(server.arrived.wait, PATIENCE)
         second = asyncio.create_task(outcome(identity, second_signer.token()))
         await asyncio.sleep(0)
         server.content, server.behaviour = jwk_set(rsa_signer, second_signer), server.publish

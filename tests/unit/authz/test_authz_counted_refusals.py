@@ -21,6 +21,7 @@ from server.fairness.caller import CURRENT
 from server.quota.admission import Limited
 from tests.support.broken_opa import ALICE, answer, decision
 from tests.support.log_lines import NOBODY, REFUSED, deny, question, valid
+from tests.support.patience import PATIENCE
 
 MODELS = Route("GET", "/v1/models")
 
@@ -80,7 +81,7 @@ def test_the_counts_are_written_when_the_window_ends_and_a_new_one_begins(monkey
     async def scenario(counts: Refusals, log: Lines) -> None:
         for window in (1, 2):
             assert await refuse(counts, deny(), WHOLE_EACH + 11) == WHOLE_EACH
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while len(log.lines) < 2 * window:  # noqa: ASYNC110 - the end of the window is what is waited for
                     await asyncio.sleep(0.01)
 
@@ -123,7 +124,7 @@ def test_counts_that_can_not_be_written_are_kept_and_written_later(monkeypatch: 
         with pytest.raises(PolicyUnavailable):
             await counts.count(deny("/v1/other"))
         log.is_down = False
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(log.lines) < 2:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
 

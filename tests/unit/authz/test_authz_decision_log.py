@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from server.authz.decision_log.log import DecisionLog
+from tests.support.patience import PATIENCE
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -59,7 +60,7 @@ def test_writing_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.
 
     def slow(descriptor: int, data: memoryview) -> int:
         writing.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return write(descriptor, data)
 
     async def main() -> None:

@@ -12,6 +12,7 @@ from server.authz.opa.batching import LONGEST
 from server.authz.opa.transport import MAX_CONNECTIONS
 from server.authz.pdp import PolicyDecisionPoint
 from tests.support.broken_opa import Peer
+from tests.support.patience import PATIENCE
 from tests.support.played_opa import Json, Opa, about, caller, large, nothing, played, small, task
 
 
@@ -51,7 +52,7 @@ def test_a_probe_waits_for_no_caller(tmp_path: Path) -> None:
         busy = [task(f"c{number}", pdp.ask(about(Principal(f"c{number}", alone, {})))) for number in range(60)]
         busy += [task(f"c{number}", pdp.ask(large(f"c{number}"))) for number in range(60)]
         await peer.until(lambda: opa.under_way == room.LARGE.capacity + MAX_CONNECTIONS)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await pdp.probe_undecided()
         opa.released.set()
         await asyncio.gather(*busy)

@@ -20,6 +20,7 @@ from server.authz.decision_log import log as decision_log
 from server.authz.decision_log.journal import HALF, Journal
 from server.authz.decision_log.log import DecisionLog
 from server.authz.decision_log.sink import LogFile
+from tests.support.patience import PATIENCE
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -36,7 +37,7 @@ def test_a_full_journal_makes_the_next_decision_wait_and_loses_nothing(
     lines = [f"{number} {'x' * 100_000}" for number in range(60)]
 
     def blocked(descriptor: int, data: memoryview) -> int:
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return write(descriptor, data)
 
     async def main() -> None:

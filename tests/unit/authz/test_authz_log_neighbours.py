@@ -21,6 +21,7 @@ from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom
 from tests.support.broken_opa import ALICE, answer, decision
 from tests.support.log_lines import NOBODY, REFUSED, question, valid
+from tests.support.patience import PATIENCE
 
 
 def test_resources_that_are_read_together_share_a_line_and_each_is_named() -> None:
@@ -101,7 +102,7 @@ def test_what_waits_of_one_caller_is_bounded_and_refused_as_its_own(
     write, go_on = os.write, threading.Event()
 
     def blocked(descriptor: int, data: memoryview) -> int:
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return write(descriptor, data)
 
     async def scenario() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from server.authz.decision_log.sink import LogFile, Rotation, Stream
+from tests.support.patience import PATIENCE
 
 WRITER = """
 import sys
@@ -149,7 +150,7 @@ def test_a_writer_waits_while_another_process_writes(tmp_path: Path) -> None:
         thread.start()
         assert not done.wait(0.1)
         other.write(numbered(0))
-    assert done.wait(20)
+    assert done.wait(PATIENCE)
     thread.join()
     file.close()
     assert path.read_bytes() == numbered(0, 1)

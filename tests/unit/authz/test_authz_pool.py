@@ -13,6 +13,7 @@ import pytest
 from server.authz.contract.errors import Failure, PolicyUnavailable
 from server.authz.opa.transport import OpaTransport, UnixAddress
 from tests.support.broken_opa import PERMITTED, Peer, reply, scripted, transport_to
+from tests.support.patience import PATIENCE
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -69,7 +70,7 @@ def test_a_freed_place_is_given_to_the_one_that_waits(run: Run, socket: Path | N
     async def main() -> None:
         async with (
             scripted(break_the_first, socket) as peer,
-            transport_to(peer.address, connections=1, deadline=5) as opa,
+            transport_to(peer.address, connections=1, deadline=2 * PATIENCE) as opa,
         ):
             outcomes = await asyncio.gather(opa.exchange(b"{}"), opa.exchange(b"{}"), return_exceptions=True)
             assert isinstance(outcomes[0], PolicyUnavailable)
@@ -83,7 +84,7 @@ def test_a_connection_given_to_one_that_gave_up_goes_to_the_next(run: Run, socke
     async def main() -> None:
         async with (
             scripted(counting, socket) as peer,
-            transport_to(peer.address, connections=1, deadline=5) as opa,
+            transport_to(peer.address, connections=1, deadline=2 * PATIENCE) as opa,
         ):
 
             async def first() -> None:
@@ -95,7 +96,7 @@ def test_a_connection_given_to_one_that_gave_up_goes_to_the_next(run: Run, socke
             second = asyncio.create_task(opa.exchange(b"2"))
             third = asyncio.create_task(opa.exchange(b"3"))
             await asyncio.gather(*tasks)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE):
                 assert await third == b"3"
                 assert await opa.exchange(b"4") == b"4"
             assert second.cancelled()
@@ -116,7 +117,7 @@ def test_those_who_wait_for_a_connection_that_can_not_be_made_fail_as_soon_as_it
         async with scripted(closing_at_once, socket) as peer:
             pass
         for address in (peer.address, UnixAddress(Path("/nonexistent"))):
-            async with transport_to(address, connections=1, deadline=5) as opa, asyncio.timeout(2):
+            async with transport_to(address, connections=1, deadline=2 * PATIENCE) as opa, asyncio.timeout(PATIENCE):
                 outcomes = await asyncio.gather(*[opa.exchange(b"{}") for _ in range(5)], return_exceptions=True)
                 assert [type(outcome) for outcome in outcomes] == [PolicyUnavailable] * 5
         async with scripted(closing_at_once, socket) as peer, transport_to(peer.address, connections=1) as opa:
@@ -131,7 +132,7 @@ def test_cancelled_waiters_lose_no_connection(run: Run, socket: Path | None) -> 
     async def main() -> None:
         async with (
             scripted(counting, socket) as peer,
-            transport_to(peer.address, connections=2, deadline=5) as opa,
+            transport_to(peer.address, connections=2, deadline=2 * PATIENCE) as opa,
         ):
             for _ in range(20):
                 tasks = [asyncio.create_task(opa.exchange(b"%d" % number)) for number in range(10)]
@@ -154,7 +155,7 @@ def test_closing_fails_the_questions_under_way_and_those_that_wait(run: Run, soc
 
     async def main() -> None:
         async with scripted(one_answer, socket) as peer:
-            opa = OpaTransport(peer.address, deadline=5, connections=1)
+            opa = OpaTransport(peer.address, deadline=2 * PATIENCE, connections=1)
             await opa.exchange(b"{}")
             asking = [asyncio.create_task(opa.exchange(b"{}")) for _ in range(3)]
             await peer.until(lambda: len(peer.requests) == 2)

@@ -14,6 +14,7 @@ from server.fairness.caller import CURRENT, Caller
 from server.fairness.known_tokens import MAX_KNOWN, KnownTokens
 from server.fairness.places import HELD, WORK, Pieces, Place, Room, leave_place, without_place
 from server.fairness.shares import NoRoom, Share
+from tests.support.patience import PATIENCE
 
 GREEDY: Caller = ("principal", "issuer", "greedy")
 MODEST: Caller = ("principal", "issuer", "modest")
@@ -86,7 +87,7 @@ async def test_a_place_whose_request_waits_for_something_else_lapses(monkeypatch
     assert all(place.take_now() for place in slow)
     next_one = Place(room, GREEDY)
     assert not next_one.take_now()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await next_one.take()
     for place in (*slow, next_one):
         place.leave()

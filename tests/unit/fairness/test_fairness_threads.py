@@ -10,6 +10,7 @@ import pytest
 from server.fairness.caller import CURRENT
 from server.fairness.shares import NoRoom, Share
 from server.fairness.threads import in_thread, shares
+from tests.support.patience import PATIENCE
 
 
 class Reading:
@@ -21,7 +22,7 @@ class Reading:
 
     def __call__(self, text: str) -> str:
         self.begun.set()
-        assert self.end.wait(20)
+        assert self.end.wait(PATIENCE)
         return text.upper()
 
     async def by(self, caller: str) -> str:

@@ -11,6 +11,7 @@ from botocore.credentials import ReadOnlyCredentials
 from server.inference.provider import ProviderFailed
 from server.inference.providers.bedrock import signature
 from server.inference.providers.bedrock.signature import AwsSignature
+from tests.support.patience import PATIENCE
 
 
 class Scripted(AwsSignature):
@@ -25,7 +26,7 @@ class Scripted(AwsSignature):
 
     def _find(self) -> ReadOnlyCredentials | None:
         self.looks += 1
-        assert self.allowed.wait(10)
+        assert self.allowed.wait(PATIENCE)
         if isinstance(self.found, Exception):
             raise self.found
         return self.found

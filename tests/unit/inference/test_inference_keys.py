@@ -12,6 +12,7 @@ import pytest
 
 from server.inference.providers import keys
 from server.inference.providers.keys import FileKey
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_disk_that_hangs_keeps_one_request_for_a_moment_and_no_other(
 
     def hang(_self: FileKey) -> None:
         looks.append(1)
-        released.wait(4)
+        released.wait(PATIENCE)
 
     monkeypatch.setattr(FileKey, "_look", hang)
 

@@ -16,6 +16,7 @@ from server.config.local_models import packaged_model
 from server.inference.providers.llama_cpp import process
 from server.inference.providers.llama_cpp.process import ModelAbsent, ModelFile, ModelProcess
 from tests.support.model_process import running, until
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 
@@ -138,5 +139,5 @@ async def _closed(watched: int) -> None:
     """Return when the process has ended."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(watched, ended.set)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ended.wait()

@@ -13,6 +13,7 @@ from server.inference.provider import ProviderFailed
 from server.inference.providers.openai_compatible import OpenAICompatible
 from tests.support.failing_provider import TEXT, Upstream, upstream
 from tests.support.openai_provider import KEY, chat, complete, provider, streamed
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_closing_a_stream_closes_the_connection_to_the_provider(server: Upstream
             stream = await made.stream(chat("silent", stream=True))
             await anext(aiter(stream))
             await stream.aclose()
-            return await asyncio.to_thread(server.left.wait, 5)
+            return await asyncio.to_thread(server.left.wait, PATIENCE)
 
     assert asyncio.run(run())
 
@@ -87,11 +88,11 @@ def test_cancelling_a_completion_closes_the_connection_to_the_provider(server: U
     async def run() -> bool:
         async with provider(server) as made:
             task = asyncio.create_task(made.complete(chat("sleepy")))
-            assert await asyncio.to_thread(server.arrived.wait, 5)
+            assert await asyncio.to_thread(server.arrived.wait, PATIENCE)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            return await asyncio.to_thread(server.left.wait, 5)
+            return await asyncio.to_thread(server.left.wait, PATIENCE)
 
     assert asyncio.run(run())
 
@@ -102,7 +103,7 @@ def test_an_answer_without_an_end_is_read_to_its_limit_and_let_go(server: Upstre
         async with provider(server) as made:
             with pytest.raises(ProviderFailed) as failed:
                 await made.complete(chat(name))
-            return failed.value.message, await asyncio.to_thread(server.left.wait, 5)
+            return failed.value.message, await asyncio.to_thread(server.left.wait, PATIENCE)
 
     assert asyncio.run(run()) == (f"the provider `p` answered with more than {most} bytes", True)
 
@@ -121,7 +122,7 @@ def test_one_connection_serves_one_request_after_another(server: Upstream, strea
 
 def test_a_provider_that_lingers_after_the_end_is_not_waited_for(server: Upstream) -> None:
     async def run() -> None:
-        async with provider(server) as made, asyncio.timeout(3):
+        async with provider(server) as made, asyncio.timeout(PATIENCE):
             await _drain(made.stream(chat("lingers", stream=True)))
 
     asyncio.run(run())

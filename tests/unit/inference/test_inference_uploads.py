@@ -17,6 +17,7 @@ import pytest
 from server.inference.provider import ChatRequest, Fault, ProviderFailed
 from server.inference.providers.http_provider import Limits
 from server.inference.providers.openai_compatible import OpenAICompatible
+from tests.support.patience import PATIENCE
 
 LARGE = ChatRequest("p/m", dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 9_000_000}]}).encode())
 
@@ -49,7 +50,7 @@ def deaf() -> Iterator[Deaf]:
             yield server
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE)
             for connection in server.connections:
                 connection.close()
 
@@ -97,7 +98,7 @@ def test_a_request_that_is_given_up_half_sent_keeps_no_connection() -> None:
         made = OpenAICompatible("p", f"{server.url}/v1", None, limits=Limits(silence=0.3))
         await made.start()
         task = asyncio.create_task(made.complete(LARGE))
-        assert await asyncio.to_thread(server.arrived.wait, 10)
+        assert await asyncio.to_thread(server.arrived.wait, PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -29,6 +29,7 @@ from server.mcp.wire import Server, Wire
 from server.net.outbound import Reach
 from tests.support import mcp_program
 from tests.support.mcp_client import ALICE, BOB
+from tests.support.patience import PATIENCE
 
 COMMAND = (sys.executable, "-I", mcp_program.__file__ or "")
 PROGRAMS = {
@@ -78,7 +79,7 @@ def is_there(pid: int) -> bool:
 
 async def gone(*pids: int) -> None:
     """Return once these processes have ended."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while any(map(is_there, pids)):  # noqa: ASYNC110 - nothing tells of the end of another one's child
             await asyncio.sleep(0.01)
 
@@ -250,7 +251,7 @@ def test_a_program_makes_way_at_once_unless_a_call_is_under_way(monkeypatch: pyt
     third: Caller = ("principal", "https://issuer", "carol")
 
     async def course(sessions: Sessions) -> None:
-        async with asyncio.timeout(10), AsyncExitStack() as stack:
+        async with asyncio.timeout(PATIENCE), AsyncExitStack() as stack:
             held = list[tuple[Caller, Session]]()
             for owner in (ALICE, BOB):
                 # As a response holds them while its model is asked.

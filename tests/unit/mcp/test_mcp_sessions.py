@@ -16,6 +16,7 @@ from server.mcp.sessions import SESSIONS, Sessions
 from server.mcp.wire import Server
 from tests.support.mcp_client import ALICE, BOB, client
 from tests.support.mcp_server import McpStub, mcp_server, tool
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_one_who_leaves_cancels_nothing_of_another(stub: McpStub) -> None:
         async with client(stub) as sessions:
             alice = asyncio.create_task(call(sessions, ALICE, Server(stub.url, {})))
             bob = asyncio.create_task(call(sessions, BOB, Server(stub.url, {})))
-            await asyncio.to_thread(stub.came.wait, 5)
+            await asyncio.to_thread(stub.came.wait, PATIENCE)
             bob.cancel()
             return await alice
 
@@ -78,7 +79,7 @@ def test_a_session_ends_when_it_is_unused(stub: McpStub) -> None:
     async def course() -> None:
         async with client(stub, kept_seconds=0.02) as sessions:
             await call(sessions, ALICE, Server(stub.url, {}))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while not stub.deleted:  # noqa: ASYNC110 - the server is in another thread
                     await asyncio.sleep(0.01)
 

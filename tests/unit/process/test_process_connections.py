@@ -22,6 +22,7 @@ from server.process import connections
 from server.process.acceptor import Acceptor
 from server.process.connections import PART_OF_AN_ADDRESS, Connections
 from tests.support.certificate import certificate
+from tests.support.patience import PATIENCE
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 EACH = 2
@@ -63,7 +64,7 @@ def test_an_address_has_a_part_of_the_connections_and_another_one_its_own(
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", EACH * PART_OF_AN_ADDRESS)
 
     async def run() -> None:
-        async with accepting(workers=workers) as (port, room), asyncio.timeout(20):
+        async with accepting(workers=workers) as (port, room), asyncio.timeout(PATIENCE):
             greedy = [await ask(port) for _ in range(EACH)]
             assert [answer for answer, _ in greedy] == [b"HTTP/1.1 200 OK"] * EACH
             for _ in range(100):
@@ -93,7 +94,7 @@ def test_a_connection_that_its_client_has_closed_is_closed_at_once(monkeypatch: 
 
     async def run() -> None:
         nonlocal made
-        async with accepting() as (port, room), asyncio.timeout(20):
+        async with accepting() as (port, room), asyncio.timeout(PATIENCE):
             taken = room.one_more
 
             def counted(caller: Caller) -> Turn | None:
@@ -129,7 +130,7 @@ def test_a_crowd_is_taken_in_a_few_turns_and_shared_by_processes() -> None:
                 acceptor = Acceptor(shared, lambda: HttpProtocol(config, state, {}), None, room, workers=acceptors)
                 acceptor.start()
                 open_sockets.callback(acceptor.close)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while sum(room.open.used for room in rooms) < crowd:
                     # Two milliseconds are the turn of a busy event loop.
                     await asyncio.sleep(0.002)
@@ -153,7 +154,7 @@ def test_a_trusted_proxy_may_have_all_of_them(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", EACH * PART_OF_AN_ADDRESS)
 
     async def run() -> None:
-        async with accepting(("127.0.0.0/8",)) as (port, _), asyncio.timeout(20):
+        async with accepting(("127.0.0.0/8",)) as (port, _), asyncio.timeout(PATIENCE):
             most = [await ask(port) for _ in range(EACH * PART_OF_AN_ADDRESS)]
             assert {answer for answer, _ in most} == {b"HTTP/1.1 200 OK"}
             answer, refused = await ask(port)
@@ -174,7 +175,7 @@ def test_handshakes_that_are_never_finished_stop_no_other_address(
     client.check_hostname = False
 
     async def run() -> None:
-        async with accepting(tls=context) as (port, room), asyncio.timeout(20):
+        async with accepting(tls=context) as (port, room), asyncio.timeout(PATIENCE):
             mute = [await asyncio.open_connection("127.0.0.1", port) for _ in range(10)]
             while room.handshakes.waiting < 8:  # noqa: ASYNC110 - a handshake that waits is not announced
                 await asyncio.sleep(0.01)

@@ -17,6 +17,7 @@ from server.quota.counters import Counters, CountersUnavailable
 from server.quota.postgres import PostgresCounters
 from server.quota.sqlite import SqliteCounters
 from server.quota.valkey import ValkeyCounters
+from tests.support.patience import PATIENCE
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.quota_counters import new_key, opened, run, served, units, used
 from tests.support.valkey import running_valkey
@@ -123,7 +124,7 @@ def test_a_database_that_does_not_answer_is_not_waited_for_without_end(
             admin = await asyncpg.connect(postgres_url)
             async with admin.transaction():
                 await admin.execute("LOCK TABLE ostiary_quota IN ACCESS EXCLUSIVE MODE")
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     with pytest.raises(CountersUnavailable, match="TimeoutError"):
                         await counters.take(units(key, 5))
             await admin.close()

@@ -16,6 +16,7 @@ from server.quota.admission import RequestCharge
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import Limit, Quota, QuotaExceeded, Standing
 from server.quota.sqlite import SqliteCounters
+from tests.support.patience import PATIENCE
 
 DAY = 86_400
 ALICE = Principal("alice", "https://issuer.example")
@@ -60,7 +61,7 @@ async def refused(asking: Awaitable[Standing | None]) -> Standing:
 
 
 async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not done():  # noqa: ASYNC110 - nothing in a file tells that it has changed
             await asyncio.sleep(0.01)
 

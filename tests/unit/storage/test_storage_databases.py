@@ -15,6 +15,7 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
 from tests.support.databases import Make, opened
+from tests.support.patience import PATIENCE
 
 ANN = Principal("ann", "https://a.example", {"teams": ("ml",)})
 COUNT = "SELECT count(*) FROM things"
@@ -151,7 +152,7 @@ def test_a_request_that_is_cancelled_anywhere_leaves_nothing_half_done_or_locked
                 await task
             [(count,)] = await database.read(COUNT)
             assert count in (0, 2)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 await database.write(Step("DELETE FROM things"))
         await add(things, "c")
         assert await database.read(COUNT) == [(1,)]

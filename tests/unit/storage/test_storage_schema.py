@@ -17,6 +17,7 @@ from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
 from tests.support.databases import Make, empty_schema, opened
+from tests.support.patience import PATIENCE
 
 LEDGER = "SELECT subject, number FROM ostiary_migrations ORDER BY subject, number"
 SECOND = "ALTER TABLE \"{table}\" ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';"
@@ -197,7 +198,7 @@ def _start_together(kind: str, where: str) -> None:
 
 def start(kind: str, where: str, barrier: object) -> None:
     """What each of the processes does."""
-    barrier.wait(30)  # type: ignore[attr-defined]
+    barrier.wait(PATIENCE)  # type: ignore[attr-defined]
 
     async def work(database: Database) -> None:
         await bring_up_to_date(database, "wholes")

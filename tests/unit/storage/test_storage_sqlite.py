@@ -20,6 +20,7 @@ from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
 from tests.support.databases import opened
+from tests.support.patience import PATIENCE
 
 
 def with_file(path: Path, work: Callable[[Database], Awaitable[None]]) -> None:
@@ -51,7 +52,7 @@ def test_a_file_that_is_no_database_stops_the_start_and_leaves_no_thread(tmp_pat
     before = threading.active_count()
     with pytest.raises(DatabaseUnavailable, match=r"records\.db` can't be used: file is not a database"):
         with_file(path, _nothing)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while threading.active_count() > before:
         assert time.monotonic() < deadline
         time.sleep(0.001)

@@ -22,6 +22,7 @@ from server.storage.records.sql_filter import compile_filter
 from server.storage.records.table import RecordTable, Window
 from tests.support.databases import Make, opened
 from tests.support.filter_rows import PERMIT, clauses
+from tests.support.patience import PATIENCE
 
 ISSUER = "https://a.example"
 GREEDY, MODEST = ("principal", ISSUER, "greedy"), ("principal", ISSUER, "modest")
@@ -126,7 +127,7 @@ def test_a_slow_list_keeps_no_read_no_write_and_no_list_of_others_waiting(make: 
         await asyncio.sleep(0.1)
         things = RecordTable(database, "things")
         began = perf_counter()
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(PATIENCE):
             await database.write(things.inserting(Draft("a", {}).owned_by(None)))
             assert await things.find("a") is not None
             assert await database.scan("SELECT 1") == [(1,)]
@@ -151,7 +152,7 @@ def test_a_list_whose_client_has_left_ends(make: Make, monkeypatch: pytest.Monke
             await asyncio.wait([slow])
             assert slow.cancelled()
         # Ten of them would take minutes, on fewer connections than that.
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert await asyncio.gather(*(database.scan("SELECT 1") for _ in range(8))) == [[(1,)]] * 8
 
     with_database(make, work)

@@ -13,6 +13,7 @@ from server.fairness.shares import NoRoom
 from server.storage import write_queue
 from server.storage.database.database import DatabaseUnavailable
 from server.storage.write_queue import BEGUN_BYTES, BEGUN_BYTES_EACH, LEAST_BYTES, WriteQueue
+from tests.support.patience import PATIENCE
 from tests.support.written_texts import Written, with_queue
 
 
@@ -100,7 +101,7 @@ def test_what_one_caller_has_waiting_delays_no_other_caller() -> None:
             done = [place.fill(slow.write("greedy"), 1) for place in places]
             with pytest.raises(DatabaseUnavailable):
                 await queue.reserve()
-        async with calling("modest"), asyncio.timeout(1):
+        async with calling("modest"), asyncio.timeout(PATIENCE):
             await (await queue.reserve()).fill(quick.write("modest"), 1)
         assert (slow.texts, quick.texts) == ([], ["modest"])
         slow.go_on.set()

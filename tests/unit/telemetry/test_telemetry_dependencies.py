@@ -10,6 +10,7 @@ import pytest
 from server.fairness.caller import CURRENT, SERVER, Caller
 from server.telemetry import dependencies
 from server.telemetry.dependencies import Dependencies, Dependency, State, cause_of
+from tests.support.patience import PATIENCE
 
 
 class Probe:
@@ -115,7 +116,7 @@ def test_a_known_state_is_told_at_once_and_asked_for_in_the_background(monkeypat
         found = Dependency("provider:far", probe, on_timer=False, every=0.0)
         found.worked()
         probe.go_on.clear()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             assert (await found.found()).state is State.OK
             assert (await found.found()).state is State.OK
         assert probe.asked <= 1
@@ -152,7 +153,7 @@ def test_a_report_does_not_wait_for_a_slow_probe(monkeypatch: pytest.MonkeyPatch
         probe, all_of_them = Probe(), Dependencies()
         probe.go_on.clear()
         found = all_of_them.add(Dependency("database", probe))
-        async with asyncio.timeout(1), all_of_them.watching():
+        async with asyncio.timeout(PATIENCE), all_of_them.watching():
             await all_of_them.look()
         assert found.finding.state is State.UNKNOWN
 
@@ -168,7 +169,7 @@ def test_the_end_of_an_outage_is_noticed_and_said_once(
     async def main() -> None:
         probe, all_of_them = Probe("it is away"), Dependencies()
         found = all_of_them.add(Dependency("provider:far", probe, on_timer=False, every=60.0))
-        async with asyncio.timeout(10), all_of_them.watching():
+        async with asyncio.timeout(PATIENCE), all_of_them.watching():
             await asyncio.sleep(0.05)
             assert probe.asked == 0
             found.failed("it failed")

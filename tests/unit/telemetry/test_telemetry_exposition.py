@@ -13,6 +13,7 @@ import pytest
 
 from server.telemetry import exposition
 from server.telemetry.exposition import BURST, OPENMETRICS, PAUSE_SECONDS, TEXT, Exposition, MetricsListener
+from tests.support.patience import PATIENCE
 
 
 class Counting:
@@ -60,7 +61,7 @@ def test_the_listener_shows_the_page_and_nothing_else(port: int) -> None:
         ("GET", "/metrics/../v1", {}, 404, None),
         ("POST", "/metrics", {}, 501, None),
     ]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         said = answer.read()
@@ -77,11 +78,11 @@ def test_connections_that_say_nothing_end_and_take_no_more_than_a_few_places(por
     time.sleep(0.3)
     assert threading.active_count() - before <= exposition._AT_ONCE
     for each in silent:
-        each.settimeout(10)
+        each.settimeout(PATIENCE)
         with suppress(ConnectionResetError):
             assert each.recv(1) == b""
         each.close()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("GET", "/metrics")
     assert connection.getresponse().status == 200
 
@@ -96,7 +97,7 @@ def test_connections_that_say_a_letter_now_and_then_end_too(port: int, monkeypat
         for each in slow:
             with suppress(OSError):
                 each.sendall(b"a")
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("GET", "/metrics")
     assert connection.getresponse().status == 200
     for each in slow:

@@ -16,6 +16,7 @@ from server.authz.permit import Permit
 from server.storage.blobs.store import Blobs, BlobsUnavailable
 from server.storage.records.guarded import Creation, GuardedStore
 from tests.support.claimed_blobs import Scenario, World, inserting, key
+from tests.support.patience import PATIENCE
 
 LEAVE = Creation(cast(Permit, None), None)
 """For uploads that are not kept: nothing asks whose they would be."""
@@ -114,7 +115,7 @@ def test_what_could_not_be_removed_stays_claimed_and_is_removed_by_a_later_sweep
         with pytest.raises(BlobsUnavailable):
             await janitor.sweep()
         assert (await world.claimed(), world.on_disk()) == ([f"unwanted:{name}"], [name])
-        async with janitor.running(), asyncio.timeout(10):
+        async with janitor.running(), asyncio.timeout(PATIENCE):
             while world.on_disk() or await world.claimed():  # noqa: ASYNC110 - nothing tells when a sweep has ended
                 await asyncio.sleep(0.01)
         assert refusing.times == 0

@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from tests.support.patience import PATIENCE
 from tests.support.vector_indexes import KINDS, Opened, chunks, index_of, opened
 from tests.support.vector_writer import ROWS
 
@@ -91,7 +92,7 @@ def test_two_processes_add_to_one_store_of_lancedb_and_remove_from_it(tmp_path: 
             assert len(parts) < 500
         (tmp_path / "stop").touch()
         reader.join()
-        assert other.wait(30) == 0
+        assert other.wait(PATIENCE) == 0
         check(index, key, said)
         mine = [part for part in parts if part % 3]
         found = index.nearest(key, ONE, parts, 100_000)
