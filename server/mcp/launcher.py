@@ -19,7 +19,7 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _IS_LINUX: Final = sys.platform == "linux"
-_AWAITED: Final = (signal.SIGTERM, signal.SIGCHLD)
+_AWAITED: Final = (signal.SIGTERM, signal.SIGCHLD, signal.SIGCONT)
 _PAUSE_SECONDS: Final = 0.005
 _END_SECONDS: Final = 4.0
 
@@ -27,11 +27,13 @@ _END_SECONDS: Final = 4.0
 def launch(server: int, most: int, command: list[str]) -> None:
     """Run a command whose processes have `most` bytes of memory each, and return once all of them have ended.
 
-    They are killed on SIGTERM, which the kernel of Linux sends as well where the process `server` has ended.
+    They are killed on SIGTERM, and on Linux where the process `server` has ended: the kernel tells that by SIGCONT,
+    the one signal that reaches a launcher which its program has stopped. Other signals are ignored, which the program
+    may send.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     _call_kernel(_PR_SET_CHILD_SUBREAPER, 1)
-    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGCONT)
     if os.getppid() != server:
         return
     launcher = os.getpid()
@@ -46,7 +48,7 @@ def launch(server: int, most: int, command: list[str]) -> None:
         # The streams end with the program.
         os.dup2(null, stream)
     while _has_children():
-        if signal.sigwait(_AWAITED) == signal.SIGTERM:
+        if signal.sigwait(_AWAITED) == signal.SIGTERM or os.getppid() != server:
             _end_all(program)
             return
 

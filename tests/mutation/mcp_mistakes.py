@@ -253,8 +253,20 @@ MCP_MISTAKES = (
     Mistake(
         "a launcher outlives the server",
         "server/mcp/launcher.py",
-        "    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGTERM)\n",
+        "    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGCONT)\n",
         "",
+    ),
+    Mistake(
+        "a launcher that is stopped outlives the server",
+        "server/mcp/launcher.py",
+        "    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGCONT)\n",
+        "    _call_kernel(_PR_SET_PDEATHSIG, signal.SIGTERM)\n",
+    ),
+    Mistake(
+        "a program ends its launcher by a signal",
+        "server/mcp/launcher.py",
+        "signal.SIG_BLOCK, signal.valid_signals()",
+        "signal.SIG_BLOCK, _AWAITED",
     ),
     Mistake(
         "a program that is idle makes no way",

@@ -24,6 +24,7 @@ NAMES = (
     "escapes",
     "fills",
     "blank",
+    "signals",
 )
 
 
@@ -60,6 +61,9 @@ def called(name: str, given: dict[str, Any]) -> Any:  # noqa: C901 - a row for e
             return subprocess.Popen(["/bin/sleep", "60"]).pid
         case "escapes":
             return escaped()
+        case "signals":
+            # The parent of a program is its launcher.
+            os.kill(os.getppid(), int(given["text"]))
         case "fills":
             try:
                 return len(bytearray(int(given["text"])))

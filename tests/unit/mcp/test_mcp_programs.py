@@ -3,85 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from server.fairness.caller import CURRENT, Caller
 from server.fairness.shares import NoRoom
-from server.json_input.reader import Reader
 from server.mcp import session as session_module
 from server.mcp import wire as wire_module
 from server.mcp.faults import McpFailed
-from server.mcp.programs import Program, ProgramProcess, program_address
+from server.mcp.programs import program_address
 from server.mcp.session import Session
 from server.mcp.sessions import Sessions
-from server.mcp.wire import Server, Wire
-from server.net.outbound import Reach
+from server.mcp.wire import Server
 from tests.support import mcp_program
 from tests.support.mcp_client import ALICE, BOB
+from tests.support.mcp_programs import call, gone, is_there, run
 from tests.support.patience import PATIENCE
-
-COMMAND = (sys.executable, "-I", mcp_program.__file__ or "")
-PROGRAMS = {
-    "one": Program(COMMAND, {"TOKEN": "word"}),
-    "two": Program(COMMAND),
-    "stays": Program((*COMMAND, "stays")),
-    "small": Program(COMMAND, most_memory=200 * 1024 * 1024),
-    "gone": Program(("/no/such/program",)),
-    "mute": Program(("/bin/sleep", "600")),
-}
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[Sessions]:
-    reader = Reader()
-    programs = {program_address(name): program for name, program in PROGRAMS.items()}
-    sessions = Sessions(Wire(Reach(), reader, programs=programs))
-    async with sessions.running():
-        yield sessions
-    assert sessions.wire.processes.used == 0
-    await reader.close()
-
-
-def run(course: Callable[[Sessions], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        async with running() as sessions:
-            await course(sessions)
-
-    asyncio.run(whole())
-
-
-async def call(
-    sessions: Sessions, name: str, group: str = "one", owner: Caller | None = ALICE, **arguments: str
-) -> str:
-    CURRENT.set(owner or ("address",))
-    async with sessions.using(owner, Server(program_address(group), {})) as session:
-        return (await session.call(name, arguments)).text
-
-
-def is_there(pid: int) -> bool:
-    """Whether a process runs; one that has ended and isn't waited for doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-async def gone(*pids: int) -> None:
-    """Return once these processes have ended."""
-    async with asyncio.timeout(PATIENCE):
-        while any(map(is_there, pids)):  # noqa: ASYNC110 - nothing tells of the end of another one's child
-            await asyncio.sleep(0.01)
 
 
 def test_a_program_lists_its_tools_and_answers_calls() -> None:
@@ -120,61 +61,12 @@ def test_no_two_callers_share_a_process() -> None:
     run(course)
 
 
-@pytest.mark.parametrize("group", ["one", "stays"])
-def test_a_program_ends_with_its_session_and_takes_along_what_it_has_started(group: str) -> None:
-    pids = list[int]()
-
-    async def course(sessions: Sessions) -> None:
-        names = ("process", "child", "escapes")
-        pids.extend([int(await call(sessions, name, group)) for name in names])
-        assert all(map(is_there, pids))
-
-    run(course)
-    asyncio.run(gone(*pids))
-
-
-def test_a_program_ends_with_the_server() -> None:
-    ours, theirs = os.pipe()
-    if not (child := os.fork()):
-
-        async def course(sessions: Sessions) -> None:
-            pids = [await call(sessions, name, "stays") for name in ("process", "escapes")]
-            os.write(theirs, " ".join(pids).encode())
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        try:
-            run(course)
-        finally:
-            os._exit(1)
-    os.close(theirs)
-    os.waitpid(child, 0)
-    pids = [*map(int, os.read(ours, 40).split())]
-    os.close(ours)
-    try:
-        assert len(pids) == 2
-        asyncio.run(gone(*pids))
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
 def test_the_memory_of_a_program_is_bounded() -> None:
     async def course(sessions: Sessions) -> None:
         for group, size, said in (("small", 50, "52428800"), ("small", 300, "no memory"), ("one", 300, "314572800")):
             assert await call(sessions, "fills", group, text=str(size * 1024 * 1024)) == said
 
     run(course)
-
-
-def test_a_launcher_that_is_stopped_ends_nevertheless() -> None:
-    async def course() -> None:
-        process = await ProgramProcess.start(PROGRAMS["stays"])
-        os.kill(process._process.pid, signal.SIGSTOP)
-        await process.end()
-        assert not is_there(process._process.pid)
-
-    asyncio.run(course())
 
 
 @pytest.mark.parametrize(
@@ -216,18 +108,6 @@ def test_a_program_that_does_not_begin_to_speak_leaves_nothing(group: str, monke
             await call(sessions, "echo", group)
 
     run(course)
-
-
-def test_a_program_whose_end_is_cancelled_is_killed() -> None:
-    async def course() -> None:
-        process = await ProgramProcess.start(PROGRAMS["mute"])
-        ending = asyncio.create_task(process.end())
-        await asyncio.sleep(0)
-        ending.cancel()
-        assert await asyncio.gather(ending, return_exceptions=True)
-        await gone(process._process.pid)
-
-    asyncio.run(course())
 
 
 def test_programs_are_bounded_and_unused_ones_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
