@@ -175,12 +175,12 @@ class RequestCharge:
     async def reserve(self, least: int, most: int) -> Reservation:
         """Set aside `most` tokens of the caller's share, or the rest of it if that is at least `least`; at least one.
 
-        None are where the caller has no limit any more. Raises QuotaExceeded and CountersUnavailable.
+        None are where the caller has no limit of tokens. Raises QuotaExceeded and CountersUnavailable.
         """
         if self._share is None:
             raise RuntimeError("tokens are reserved before the request is paid for")
         standing = self.standing
-        if standing is None:
+        if standing is None or standing.limit.tokens is None:
             return Reservation(self, None, 0)
         tokens = max(1, least, min(most, standing.tokens_left or 0))
         try:

@@ -132,6 +132,18 @@ QUOTA_MISTAKES = (
         ":",
     ),
     Mistake(
+        "a limit of tokens that appears between two rounds is looked at too early",
+        "server/api/models/asking.py",
+        "if cost is None or gate.charge is None:",
+        "if cost is None or gate.charge is None or not gate.charge.counts_tokens:",
+    ),
+    Mistake(
+        "tokens of a caller without a limit of them are set aside",
+        "server/quota/admission.py",
+        "if standing is None or standing.limit.tokens is None:",
+        "if standing is None:",
+    ),
+    Mistake(
         "counts of the current period are swept",
         "server/quota/quota.py",
         "self._window() - self._period)",

@@ -279,8 +279,11 @@ def _unable(sentence: str) -> ApiError:
 
 
 def _reserving(gate: Gate, body: ModelBody, more: int) -> Callable[[], Awaitable[Reservation]] | None:
-    """Return what sets tokens aside, `more` than the body says; None unless this caller has a budget, and entered."""
+    """Return what sets tokens aside, `more` than the body says; None where no caller's tokens are limited.
+
+    Whether this caller's are is looked at when its model is asked: in the background it may be another by then.
+    """
     cost = body.cost
-    if cost is None or gate.charge is None or not gate.charge.counts_tokens:
+    if cost is None or gate.charge is None:
         return None
     return partial(gate.charge.reserve, cost.least + more, cost.most + more)

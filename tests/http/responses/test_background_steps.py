@@ -13,20 +13,30 @@ import pytest
 
 from server.api.responses.server_tools.rounds import AT_ONCE
 from server.http import held_lease
-from tests.support.callers import ALICE, bearer
-from tests.support.mcp_house import McpHouse, calls, mcp_house
+from tests.support.callers import ALICE, OWN, bearer
+from tests.support.mcp_house import TOOLS, McpHouse, calls, mcp_house
 from tests.support.mcp_server import text
 from tests.support.patience import PATIENCE
 from tests.support.responses_server import RESPONSES
 
 READER = bearer("zoe+reader")
+LIMITS = """\
+      quota:
+        kvstore: {type: sqlite, db_path: FOLDER/quotas.db}
+        limits:
+        - when: user with poor in roles
+          max_tokens_per_period: 1
+        - when: user with thrifty in roles
+          max_tokens_per_period: 1000000
+"""
 
 
 @pytest.fixture(scope="module")
 def running(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[McpHouse]:
+    folder = tmp_path_factory.mktemp("steps")
     with (
         pytest.MonkeyPatch.context() as patch,
-        mcp_house(opa_binary, tmp_path_factory.mktemp("steps")) as house,
+        mcp_house(opa_binary, folder, policy=TOOLS + OWN + LIMITS.replace("FOLDER", str(folder))) as house,
     ):
         patch.setattr(held_lease, "RENEWAL_SECONDS", 0.1)
         yield house
@@ -123,6 +133,22 @@ def test_a_tool_that_the_caller_may_not_call_any_more_is_not_called(house: McpHo
         ("message", "completed"),
     ]
     assert len(house.stub.calls()) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("role", ["poor", "thrifty"])
+def test_a_limit_of_tokens_that_appears_holds_for_the_next_question(house: McpHouse, stream: bool, role: str) -> None:
+    house.stub.results["echo"] = shows(house, role)
+    done = over(house, twice(), stream=stream)
+    if role == "poor":
+        assert (done["status"], done["error"]["code"]) == ("failed", "rate_limit_exceeded")
+        assert len(house.stub.calls()) == 1
+    else:
+        assert done["status"] == "completed"
+        left = house.house.address.ask("GET", "/v1/models", bearer("alice+thrifty")).headers
+        # What the second and the third answer have cost, and not the first.
+        spent = 1_000_000 - int(left["x-ratelimit-remaining-tokens"])
+        assert 0 < spent < done["usage"]["total_tokens"] * 2
 
 
 def test_calls_of_one_answer_are_asked_as_the_caller_is_by_then(house: McpHouse) -> None:

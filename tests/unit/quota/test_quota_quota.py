@@ -194,6 +194,24 @@ def test_a_caller_who_has_no_limit_any_more_settles_what_was_reserved_and_reserv
     run(tmp_path, scenario, named=(Limit(),))
 
 
+def test_a_caller_who_gets_a_limit_of_tokens_pays_from_then_on(tmp_path: Path) -> None:
+    async def scenario(quota: Quota, clock: Clock) -> None:
+        charge = RequestCharge(quota, ALICE, "192.0.2.1")
+        for free in (0, 1):
+            await charge.pay(free)
+            before = await charge.reserve(60, 60)
+            assert (before.reserved, await counted(quota)) == (0, 0)
+        await charge.pay(None)
+        assert (await charge.reserve(60, 60)).reserved == 60
+        await before.settle(70)
+        assert await counted(quota) == 60
+
+    async def counted(quota: Quota) -> int:
+        return 100 - ((await entered(quota)).tokens_left or 0)
+
+    run(tmp_path, scenario, named=(Limit(), Limit(requests=100)))
+
+
 def test_the_time_to_the_next_period_shrinks(tmp_path: Path) -> None:
     async def scenario(quota: Quota, clock: Clock) -> None:
         assert (await entered(quota)).resets_in == DAY - 100
