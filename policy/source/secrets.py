@@ -45,12 +45,13 @@ _KEYS: Final = ("api_key", "api_token", "access_key_id", "client_secret", "name_
 _MEASURES: Final = frozenset({"max", "min", "num", "number", "count", "allow", "send", "verify", "require", "use"})
 _PLAIN: Final = frozenset({"true", "false", "yes", "no", "null", "~"})
 _LONGEST_KEY: Final = 80
-_CERTAIN: Final = re.compile(r"\$\{env\.[A-Za-z_][A-Za-z0-9_]*(?::[=+])?\}")
-"""A value that says where the secret is, and no more."""
+_PLACE: Final = r"\$\{(?:env\.[A-Za-z_][A-Za-z0-9_]*(?::[=+])?|file:[^{}\n]+)\}"
+_CERTAIN: Final = re.compile(_PLACE)
+"""A value that says where the secret is, and no more: a variable, or a file."""
 
 _BY_LINE: Final = re.compile(
     r"""(?<![\w-])(?P<key>[\w-]+)(?:["']\s*:\s*|\s*:\s+)(?=\S)"""
-    r"""(?=(?P<certain>\$\{env\.[A-Za-z_][A-Za-z0-9_]*(?::[=+])?\}(?=[\s,}\]]|$))"""
+    rf"""(?=(?P<certain>{_PLACE}(?=[\s,}}\]]|$))"""
     r"""|(?P<closed>"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(?P<open>[^\s,}\]]*))"""
 )
 """A key with its value in a line that is no YAML; where an open one ends can't be told."""

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, SecretStr
 
+from policy.source.diagnostics import visible
 from server.config.locations import expanded
 from server.config.raw_value import RawValue
 from server.config.types import for_a_header, refusal, secret
@@ -34,7 +35,7 @@ def _key(value: object) -> object:
     try:
         return FileSecret(read_secret(path, for_header=True, most=MAX_KEY_FILE), path)
     except UnusableSecret as unusable:
-        raise refusal("bad-token", f"names a file that {unusable}") from None
+        raise refusal("bad-token", f"names the file `{visible(str(path))}`, which {unusable}") from None
 
 
 ProviderKey = Annotated[SecretStr, BeforeValidator(_key)]

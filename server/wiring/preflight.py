@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from server.authn.development import JWKS_FILE
@@ -14,16 +15,23 @@ from server.authn.keys import parse_key_set
 from server.config import Config
 from server.config.auth import ApiKeyConfig, AskedConfig, IssuerConfig, OAuth2Config, ProviderOfIdentity
 from server.config.home import home, is_in_home
+from server.config.providers import RemoteSettings, VllmSettings
 from server.config.server import ServerConfig
+from server.inference.providers.dialects import DIALECTS
 from server.local_files.reading import UnreadableFile, read_small
 from server.net.http_client import MAX_BYTES
 from server.net.tls import ServerTls, client_context
+
+_HOSTED: Final = frozenset(urlsplit(dialect.base_url).hostname for dialect in DIALECTS.values() if dialect.base_url)
+_OF_CUSTOMERS: Final = (".azure.com", ".azure.cn", ".azure.us", ".azuredatabricks.net", ".databricks.com")
+"""Hosts of services at which each customer has another address."""
 
 
 def preflight(config: Config) -> list[str]:
     """Return one sentence for each danger of the certificates and keys, and for each file that may come later.
 
-    Those are files of keys by which no token can be verified, and programs of tool groups.
+    Those are files of keys by which no token can be verified, and programs of tool groups. Hosted providers without a
+    key have a sentence too.
 
     Raises UnusableCertificate, UnusableAuthorities, UnusableEndpoint and KeyStoreUnusable for what keeps a server from
     starting.
@@ -32,7 +40,8 @@ def preflight(config: Config) -> list[str]:
     for cafile in _authorities(config):
         client_context(cafile, verify=True)
     _check_identity(config.server.auth.provider_config)
-    lacking = [*_lacking_keys(config.server.auth.provider_config), *_lacking_programs(config)]
+    identity = config.server.auth.provider_config
+    lacking = [*_lacking_keys(identity), *_lacking_programs(config), *_lacking_credentials(config)]
     return [*(() if tls is None else tls.doubts()), *lacking]
 
 
@@ -89,6 +98,18 @@ def _lacking_programs(config: Config) -> Iterator[str]:
         # `is_file` raises an error for what `access` only says no to: a folder that is closed, a name that is too long.
         if not (os.access(program, os.X_OK) and Path(program).is_file()):
             yield f"the tool group `{group.toolgroup_id}` names `{program}`, which is no program that can be run"
+
+
+def _lacking_credentials(config: Config) -> Iterator[str]:
+    """Yield a sentence for each provider without a key at a service that answers no request without one."""
+    for provider in config.providers.get("inference", ()):
+        settings, dialect = provider.config, DIALECTS.get(provider.provider_type)
+        if dialect is None or not isinstance(settings, RemoteSettings) or settings.key is not None:
+            continue
+        host = urlsplit(dialect.url_of(settings.address)).hostname or ""
+        if host in _HOSTED or host.endswith(_OF_CUSTOMERS):
+            name = "api_token" if isinstance(settings, VllmSettings) else "api_key"
+            yield f"the provider `{provider.provider_id}` has no `{name}`, without which `{host}` refuses its requests"
 
 
 def _check_identity(provider: ProviderOfIdentity | None) -> None:

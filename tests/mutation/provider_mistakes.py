@@ -6,6 +6,18 @@ from tests.mutation.mistake import Mistake
 
 PROVIDER_MISTAKES = (
     Mistake(
+        "a hosted provider without a key is not told",
+        "server/wiring/preflight.py",
+        "*_lacking_programs(config), *_lacking_credentials(config)]",
+        "*_lacking_programs(config)]",
+    ),
+    Mistake(
+        "the name of a key's file is hidden",
+        "policy/source/secrets.py",
+        "|file:[^{}\\n]+)",
+        ")",
+    ),
+    Mistake(
         "a provider that is missing ends the stream of another",
         "server/inference/providers/connections.py",
         "    finally:\n        _given.set(None)\n",

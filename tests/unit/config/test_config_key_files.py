@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from pydantic import SecretStr
 
+from policy.source.rendering import render
 from server.config.provider_keys import FileSecret
 from server.config.providers import RemoteSettings
-from tests.support.config_texts import errors, load
+from tests.support.config_texts import NAME, errors, load, read
 
 KEY = "key-canary-1"
 URL = "base_url: https://far.example"
@@ -69,7 +71,24 @@ def test_a_file_without_a_key_is_refused_with_its_place(content: bytes | None, f
         wrong = text(kind, more, name, f"${{file:{file}}}")
         line = wrong.splitlines()[4]
         place = f"5:{line.index(name) - 8 + len(name) + 3}"
-        assert errors(wrong) == [f"{place}: `{name}` names a file that {fault}"]
+        assert errors(wrong) == [f"{place}: `{name}` names the file `{file}`, which {fault}"]
+
+
+def test_a_file_without_a_key_is_shown_by_its_name_and_never_by_what_it_holds(tmp_path: Path) -> None:
+    for content in (None, f"{KEY} {KEY}"):
+        file = tmp_path / ("x" * 100)
+        if content is not None:
+            file.write_text(content)
+        for kind, more, name in KEYS:
+            wrong = text(kind, more, name, f"${{file:{file}}}")
+            shown = render(read(wrong)[1], {NAME: dedent(wrong)}, color=False)
+            assert f"names the file `{file}`, which" in shown
+            assert "***" not in shown
+            assert KEY not in shown
+            # What stands beside it is hidden as before.
+            for word in (f"${{file:{file}}}{KEY}", f"{KEY}${{file:{file}}}"):
+                wrong = text(kind, more, name, word)
+                assert KEY not in render(read(wrong)[1], {NAME: dedent(wrong)}, color=False)
 
 
 def test_the_largest_file_a_pipe_and_a_directory(tmp_path: Path) -> None:
@@ -79,7 +98,7 @@ def test_the_largest_file_a_pipe_and_a_directory(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
         [fault] = errors(text(*KEYS[0], f"${{file:{tmp_path / name}}}"))
-        assert "names a file that" in fault
+        assert "names the file `" in fault
 
 
 def test_only_a_whole_key_of_a_provider_stands_in_a_file(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from server.authn.development import JWKS_FILE, development_jwks
 from server.config.home import home
+from server.config.providers import HOSTED
+from server.inference.providers.dialects import DIALECTS
 from server.wiring.preflight import preflight
-from tests.support.config_texts import load, with_server
+from tests.support.config_texts import load, with_provider, with_server
 
 
 def doubts(file: Path) -> list[str]:
@@ -64,3 +67,37 @@ def test_a_program_that_the_system_does_not_even_look_for(tmp_path: Path) -> Non
     program = tmp_path / ("a" * 300)
     told = [f"the tool group `clock` names `{program}`, which is no program that can be run"]
     assert preflight(load(with_program(program))) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "host"),
+    [
+        ("remote::openai", "", "api.openai.com"),
+        ("remote::openai", "api_key: '${env.ABSENT:=}'", "api.openai.com"),
+        ("remote::openai", "base_url: 'https://API.openai.com/v1/'", "api.openai.com"),
+        *((kind, "", urlsplit(DIALECTS[kind].base_url).hostname) for kind in HOSTED),
+        ("remote::passthrough", "base_url: 'https://api.groq.com/openai/v1'", "api.groq.com"),
+        ("remote::azure", "base_url: 'https://us.openai.azure.com/openai/v1'", "us.openai.azure.com"),
+        ("remote::databricks", "base_url: 'https://dbc.cloud.databricks.com/x'", "dbc.cloud.databricks.com"),
+    ],
+)
+def test_a_hosted_provider_without_a_key(kind: str, settings: str, host: str) -> None:
+    told = f"the provider `one` has no `api_key`, without which `{host}` refuses its requests"
+    assert preflight(load(with_provider(settings or "{}", kind))) == [told]
+    keyed = "" if "api_key" in settings else f"{settings}\n"
+    assert preflight(load(with_provider(f"{keyed}api_key: k", kind))) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("remote::openai", "base_url: 'http://127.0.0.1:8000/v1'"),
+        ("remote::groq", "base_url: 'https://gateway.example/v1'"),
+        ("remote::passthrough", "base_url: 'https://openai.com.example/v1'"),
+        ("remote::azure", "base_url: 'https://gateway.example/v1'"),
+        ("remote::ollama", "{}"),
+        ("remote::vllm", "base_url: 'https://vllm.example'"),
+    ],
+)
+def test_a_provider_that_may_need_no_key(kind: str, settings: str) -> None:
+    assert preflight(load(with_provider(settings, kind))) == []
