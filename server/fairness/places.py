@@ -117,6 +117,11 @@ class Place:
         self._turn: Turn | None = None
         self.caller = caller
 
+    @property
+    def is_held(self) -> bool:
+        """True until it is given up."""
+        return self._turn is not None
+
     def take_now(self) -> bool:
         """Take a place, and return whether there was one."""
         self._turn = self._room.take_now(self.caller)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from json import loads
 from typing import Final
@@ -46,14 +47,12 @@ async def read_body(
     try:
         with reader.room.share(CURRENT.get()) as hold:
             turn = state_of(request.scope).turn
-            raw = await _read(request.receive, hold, is_there=turn is not None and turn.has_next)
-            if untyped:
-                raw = _empty(raw)
-            if len(raw) < LARGE:
-                return raw, parser.value(await reader.look(raw, parser.check))
-            async with WhileConnected(request.receive), without_place():
-                members = await reader.look(raw, parser.check)
-            return raw, parser.value(members)
+            first = await _part(request.receive) if turn is not None and turn.has_next else None
+            if first is None or first[1] or len(first[0]) >= LARGE:
+                return await _read_slowly(request, reader, parser, hold, first, untyped=untyped)
+            # Most bodies come with their head: what is there needs no clock.
+            raw = _empty(first[0]) if untyped else first[0]
+            return raw, parser.value(await reader.look(raw, parser.check))
     except InvalidJson as refusal:
         raise refused(refusal) from None
 
@@ -94,14 +93,37 @@ def _not_json() -> ApiError:
     return ApiError(415, "send the body as `Content-Type: application/json`, in UTF-8")
 
 
-async def _read(receive: Receive, hold: Callable[[int], None], *, is_there: bool) -> bytes:
-    """Return the body; `hold` is called with the bytes of a large one, and raises NoRoom.
+async def _read_slowly(
+    request: Request,
+    reader: Reader,
+    parser: BodyParser[Value],
+    hold: Callable[[int], None],
+    first: tuple[bytes, bool] | None,
+    *,
+    untyped: bool,
+) -> tuple[bytes, Value]:
+    """Return what `read_body` returns, for a body that is large or still coming, of which the first part may be there.
 
-    Most bodies come with their head: what `is_there` needs no clock.
+    The place of the request is given up until there is work to do: a request that waited for it with each part would
+    hold that part long after its client has left, since a connection whose part waits is not read.
     """
-    first = await _part(receive) if is_there else None
-    if first is not None and not first[1] and len(first[0]) < LARGE:
-        return first[0]
+    members: Json | None = None
+    async with AsyncExitStack() as away:
+        await away.enter_async_context(without_place())
+        raw = await _read(request.receive, hold, first)
+        if untyped:
+            raw = _empty(raw)
+        async with WhileConnected(request.receive):
+            if len(raw) >= LARGE:
+                members = await reader.look(raw, parser.check)
+            await away.aclose()
+    if members is None:
+        members = await reader.look(raw, parser.check)
+    return raw, parser.value(members)
+
+
+async def _read(receive: Receive, hold: Callable[[int], None], first: tuple[bytes, bool] | None) -> bytes:
+    """Return the body; `hold` is called with the bytes of a large one, and raises NoRoom."""
     parts, size, held, more = [], 0, 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):

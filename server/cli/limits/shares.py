@@ -15,6 +15,7 @@ from server.authz.opa import room
 from server.cli.limits.row import Shared
 from server.fairness import places, threads
 from server.fairness.outgoing import OUTGOING, OVERDRAFTS
+from server.http.fair_turns import WAITING_BODIES
 from server.http.websocket import memory as socket_memory
 from server.http.websocket import shares as socket_shares
 from server.inference.attachments import SENT
@@ -38,6 +39,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(places.PROBES),
     Shared(places.LATER),
     Shared(places.PIECES, "in one turn of the event loop"),
+    Shared(WAITING_BODIES, unit="bytes"),
     Shared(reader.READS),
     Shared(reader.INCOMING, unit="bytes"),
     Shared(CHATS, "unless `connections` says otherwise"),
