@@ -12,7 +12,7 @@ from tests.support.patience import PATIENCE
 
 
 class Cutting:
-    """Connections to `url` go where they should, and are cut at an answer in which `at` is; empty is in none."""
+    """Connections to `url` go where they should, and are cut at an answer in which one of `at` is."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -25,7 +25,7 @@ class Cutting:
         login = parts.netloc.rpartition("@")[0]
         place = f"{login}@127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = urlunsplit(parts._replace(netloc=place, query=urlencode(query)))
-        self.at = b""
+        self.at: tuple[bytes, ...] = ()
 
     def start(self) -> None:
         """Take connections."""
@@ -63,7 +63,7 @@ class Cutting:
 
     def _relay(self, source: socket.socket, target: socket.socket, may_cut: bool) -> None:
         with suppress(OSError):
-            while (data := source.recv(65536)) and not (may_cut and self.at and self.at in data):
+            while (data := source.recv(65536)) and not (may_cut and any(each in data for each in self.at)):
                 target.sendall(data)
         _end(source)
         _end(target)

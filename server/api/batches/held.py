@@ -13,7 +13,7 @@ from server.fairness.shares import NoRoom
 from server.http.held_lease import LeaseLost, RenewedLease
 from server.json_input.strict import Json
 from server.quota.storage_limit import StorageLimit, Stored
-from server.storage.database.database import DatabaseUnavailable, InDoubt, Overtaken, Step
+from server.storage.database.database import DatabaseUnavailable, Overtaken, Step
 from server.storage.records.body import Body
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.record import Record
@@ -54,8 +54,15 @@ class HeldBatch(RenewedLease):
         if self.is_done:
             return
         step, renewed = self._queue.renewing(self.lease)
-        await self._queue.records.database.write(step)
-        self.lease = renewed
+        try:
+            await self._queue.records.database.write(step)
+        except Overtaken:
+            try:
+                await self._look()
+            except LeaseLost:
+                raise Overtaken from None
+        else:
+            self.lease = renewed
 
     async def renew_late(self) -> None:
         """Have a lease hold again whose time is over, unless another process has taken the batch."""
@@ -78,41 +85,41 @@ class HeldBatch(RenewedLease):
         Raises LeaseLost, and StorageExceeded where there is a limit, to which `size` bytes at least are added.
         """
         async with self.lock:
-            while not await self._tried(progress, change, steps, limit, size):  # noqa: ASYNC110 - it waits for a database
-                await asyncio.sleep(RETRY_SECONDS)
+            number = self.progress.writes + 1
+            while self.progress.writes < number:
+                try:
+                    await self._try(replace(progress, writes=number), change, steps, limit, size)
+                except (DatabaseUnavailable, NoRoom):
+                    # Where the attempt was made and only its answer was lost, the next one is overtaken by it.
+                    await asyncio.sleep(RETRY_SECONDS)
 
-    async def _tried(
+    async def _try(
         self,
         progress: Progress,
         change: Change | None,
         steps: Sequence[Step],
         limit: StorageLimit | None,
         size: int,
-    ) -> bool:
-        while True:
-            record, (renewing, renewed) = self.record, self._queue.renewing(self.lease, progress)
-            body = None if change is None else Body.of(change(record))
-            changing = [] if body is None else [self._table.changing(record, body, record.facet, None)]
-            try:
-                await self._records.write(limit, record.owner, Stored(0, size), renewing, *changing, *steps)
-            except Overtaken:
-                await self._look()
-                continue
-            except InDoubt:
-                if not await self._is_written(renewed):
-                    return False
-            except (DatabaseUnavailable, NoRoom):
-                return False
-            self.lease = renewed
-            if body is not None:
-                self.record = replace(record, body=body, version=record.version + 1)
-            return True
+    ) -> None:
+        """Store them once, unless others have changed the batch, or an earlier attempt turns out to have done it."""
+        record, (renewing, renewed) = self.record, self._queue.renewing(self.lease, progress)
+        body = None if change is None else Body.of(change(record))
+        changing = [] if body is None else [self._table.changing(record, body, record.facet, None)]
+        try:
+            await self._records.write(limit, record.owner, Stored(0, size), renewing, *changing, *steps)
+        except Overtaken:
+            await self._look()
+            return
+        self.lease = renewed
+        if body is not None:
+            self.record = replace(record, body=body, version=record.version + 1)
 
     @asynccontextmanager
     async def changing(self, progress: Progress) -> AsyncIterator[Step]:
         """Give the step that stores progress, for a transaction that is made in the context; it raises Overtaken."""
         async with self.lock:
-            step, renewed = self._queue.renewing(self.lease, progress)
+            written = replace(progress, writes=self.progress.writes + 1)
+            step, renewed = self._queue.renewing(self.lease, written)
             yield step
             self.lease = renewed
 
@@ -133,32 +140,31 @@ class HeldBatch(RenewedLease):
         """Read the batch again; raises LeaseLost where another process has it, or it is gone."""
         lease = await self._queue.find(self.record.id)
         record = await self.found(self._records, self.record.id)
-        if lease is None or record is None or lease.work.version != self.lease.work.version:
+        if lease is None or record is None or not lease.is_of_holder(self.lease):
             raise LeaseLost
+        self.lease = lease
         if record.version != self.record.version:
             self.record = record
             self.woken.set()
 
     async def pause(self, seconds: int, *, is_fault: bool = False) -> None:
-        """Let any process go on in so many seconds."""
-        async with self.lock:
-            step, paused = self._queue.pausing(self.lease, seconds, is_fault=is_fault)
-            await self._queue.records.database.write(step)
-            self.lease, self.is_done = paused, True
+        """Let any process go on in so many seconds; raises LeaseLost."""
+        await self._end_by(lambda: [self._queue.pausing(self.lease, seconds, is_fault=is_fault)])
 
     async def end(self) -> None:
-        """End the work for good."""
-        async with self.lock:
-            await self._queue.records.database.write(*self._queue.ending(self.lease))
-            self.is_done = True
+        """End the work for good; raises LeaseLost."""
+        await self._end_by(lambda: self._queue.ending(self.lease))
 
-    async def _is_written(self, renewed: Lease) -> bool:
-        """Return whether a change was made whose end could not be told; nothing else changes the work in between."""
-        try:
-            lease = await self._queue.find(self.record.id)
-        except (DatabaseUnavailable, NoRoom):
-            return False
-        return lease is not None and lease.work.version == renewed.work.version
+    async def _end_by(self, last: Callable[[], Sequence[Step]]) -> None:
+        """Make the last change of the lease."""
+        async with self.lock:
+            while not self.is_done:
+                try:
+                    await self._queue.records.database.write(*last())
+                except Overtaken:
+                    await self._look()
+                else:
+                    self.is_done = True
 
     @staticmethod
     async def found(records: GuardedStore, identity: str) -> Record | None:

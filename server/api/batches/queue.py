@@ -34,8 +34,9 @@ class Progress:
     `next` were begun, or have ended: `open` may have been spent on and have no result, and `again` are to be begun once
     more, each with whether its request is paid and how often it was tried. `outputs` and `errors` are the numbers of
     parts with results. Once no more lines are run, `ends` is the status that the batch comes to. `output_file` and
-    `error_file` are made then. It `is_paused` while no process has to do with it. `address` is that of a caller
-    without a token.
+    `error_file` are made then. It `is_paused` while no process has to do with it. `writes` counts the times that the
+    process that has it, and those before, have stored how far it has come. `address` is that of a caller without a
+    token.
     """
 
     tries: int = 0
@@ -49,6 +50,7 @@ class Progress:
     output_file: str = ""
     error_file: str = ""
     is_paused: bool = False
+    writes: int = 0
     address: str | None = None
 
     @property
@@ -71,6 +73,16 @@ class Lease:
     def batch(self) -> str:
         """The id of the batch."""
         return self.work.parent or ""
+
+    def is_of_holder(self, known: Lease) -> bool:
+        """Return whether the work is as its holder knows it, or as its holder has changed it and was not told.
+
+        That was a renewal, or the next write. A process that takes the work changes `tries` in place of `writes`.
+        """
+        was_renewed = self.progress == known.progress and (self.work.expires_at or 0) >= (known.work.expires_at or 0)
+        was_written = self.progress.writes == known.progress.writes + 1
+        ahead = self.work.version - known.work.version
+        return ahead == 0 or (ahead == 1 and (was_renewed or was_written))
 
 
 class BatchQueue:
@@ -115,13 +127,13 @@ class BatchQueue:
         """Return the step after which the lease holds for its whole time, and the lease then; it raises Overtaken."""
         return self._changed(lease, progress or lease.progress, int(time.time()) + LEASE_SECONDS)
 
-    def pausing(self, lease: Lease, seconds: int, *, is_fault: bool = False) -> tuple[Step, Lease]:
+    def pausing(self, lease: Lease, seconds: int, *, is_fault: bool = False) -> Step:
         """Return the step after which any process may take the work, in so many seconds; it raises Overtaken.
 
         Attempts that have ended so do not count, except by a fault.
         """
         progress = replace(lease.progress, tries=lease.progress.tries if is_fault else 0, is_paused=True)
-        return self._changed(lease, progress, int(time.time()) + seconds)
+        return self._changed(lease, progress, int(time.time()) + seconds)[0]
 
     async def wake(self, identity: str) -> None:
         """Have a batch that waits for a time be taken up now."""

@@ -129,9 +129,8 @@ class BatchWork:
         except (LeaseLost, Overtaken):
             return  # another process has taken it
         except asyncio.CancelledError:
-            with suppress(DatabaseUnavailable, NoRoom, Overtaken):
-                if not held.is_done:
-                    await asyncio.shield(held.pause(0))
+            with suppress(DatabaseUnavailable, NoRoom, LeaseLost):
+                await asyncio.shield(held.pause(0))
             raise
 
     async def _go_on(self, held: HeldBatch) -> None:

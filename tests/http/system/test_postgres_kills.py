@@ -159,9 +159,9 @@ def test_a_caller_without_an_answer_of_the_database_is_told_that_it_is_not_known
     opa_binary: Path, tmp_path: Path, postgres_url: str
 ) -> None:
     with cutting(postgres_url) as way, talking(opa_binary, tmp_path, way.url) as talk:
-        way.at = b"COMMIT\0"
+        way.at = (b"COMMIT\0",)
         answer = talk.post("", {"items": [said("x")]})
-        way.at = b""
+        way.at = ()
         assert (answer.status, answer.error["code"]) == (503, "storage_unavailable")
         assert Refused(answer).in_doubt
         assert talk.count() == (1, 1)

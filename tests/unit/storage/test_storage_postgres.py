@@ -78,11 +78,11 @@ def test_whether_a_change_may_have_been_made_is_told(
         async with opened(lambda: PostgresDatabase(way.url)) as database:
             await bring_up_to_date(database, "things")
             things = RecordTable(database, "things")
-            way.at = lost
+            way.at = (lost,)
             with pytest.raises(DatabaseUnavailable) as failed:
                 await database.write(*(things.inserting(Draft(f"{n}", {}).owned_by(None)) for n in range(steps)))
             assert type(failed.value) is told
-            way.at = b""
+            way.at = ()
             assert await database.read("SELECT count(*) FROM things") == [(steps if done else 0,)]
 
     with empty_schema(postgres_url) as url, cutting(url) as way:
