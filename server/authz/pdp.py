@@ -9,12 +9,21 @@ from typing import Final
 
 from server.authz.contract.answer import Answer, read_answer, read_answers, read_undecided
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.contract.question import MALFORMED, NEITHER, ListQuestion, Question, encode, encode_list, encode_many
+from server.authz.contract.question import (
+    MALFORMED,
+    NEITHER,
+    ListQuestion,
+    NextQuestion,
+    Question,
+    encode,
+    encode_list,
+    encode_many,
+)
 from server.authz.contract.record_filter import KnownFilters, RecordFilter, read_filter
 from server.authz.observer import NullObserver, Observer, Outcome, QuestionKind, outcome_of
 from server.authz.opa.exchanges import Exchanges
 from server.authz.opa.room import LARGE_BYTES, SMALL_BYTES, SMALL_QUESTIONS, SMALL_TEXT
-from server.authz.opa.transport import Entrypoint, OpaTransport
+from server.authz.opa.transport import DEADLINE, Entrypoint, OpaTransport
 
 MOST_TOGETHER: Final = 200
 """Questions that are asked together, and logged when all of them are answered."""
@@ -42,25 +51,22 @@ class PolicyDecisionPoint:
         self._filters = KnownFilters()
         self._exchanges = Exchanges(transport, self._observer.answered)
 
-    async def ask(self, question: Question) -> Answer:
-        """Return the decisions asked for; raises PolicyUnavailable, and there is no third outcome."""
-        self.questions += 1
-        try:
-            self._check_fitness()
-            body = encode(question)
-            if len(body) <= SMALL_BYTES and question.text_length <= SMALL_TEXT:
-                reply = await self._exchanges.small(body, Entrypoint.DECISION)
-            else:
-                del body  # made again when its turn comes, since many may wait for theirs
-                reply = await self._large_reply(partial(encode, question), Entrypoint.DECISION)
-            answer = read_answer(reply, question)
-            self._check_revision(answer.revision)
-        except PolicyUnavailable as failure:
-            self.no_decision(failure)
-            self._undecided(question)
-            raise
-        self._decided(answer)
-        return answer
+    async def ask(self, question: Question, following: NextQuestion | None = None) -> Answer:
+        """Return the decisions asked for; raises PolicyUnavailable, and there is no third outcome.
+
+        The question `following` goes along where that is the same to both, and gets its reply. Whatever that is, it
+        counts for nothing before `ask_next`.
+        """
+        return await self._answer(question, None, following)
+
+    async def ask_next(self, following: NextQuestion) -> Answer:
+        """Return the decision about a question from the reply that it got, once; ask as `ask` does if it got none, or
+        long ago.
+        """
+        reply, following.reply = following.reply, None
+        if reply is not None and time.perf_counter() - following.at > DEADLINE:
+            reply, following.seconds = None, 0.0
+        return await self._answer(following.question, reply)
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
         """Return the answers to up to `MOST_TOGETHER` questions, in their order; raises PolicyUnavailable for all of
@@ -143,6 +149,35 @@ class PolicyDecisionPoint:
         if question.resource is not None:
             self._observer.decided(QuestionKind.RESOURCE, Outcome.UNAVAILABLE)
 
+    async def _answer(self, question: Question, reply: bytes | None, following: NextQuestion | None = None) -> Answer:
+        """Return the answer to the question, in the reply if there is one; count it, or that there is none."""
+        self.questions += 1
+        try:
+            self._check_fitness()
+            answer = read_answer(await self._reply(question, following) if reply is None else reply, question)
+            self._check_revision(answer.revision)
+        except PolicyUnavailable as failure:
+            self.no_decision(failure)
+            self._undecided(question)
+            raise
+        self._decided(answer)
+        return answer
+
+    async def _reply(self, question: Question, following: NextQuestion | None) -> bytes:
+        """Return the reply to the question; the one that follows gets its own where they go together."""
+        body = encode(question)
+        if not _is_small(body, question):
+            del body  # made again when its turn comes, since many may wait for theirs
+            return await self._large_reply(partial(encode, question), Entrypoint.DECISION)
+        other = None if following is None else _small_body(following.question)
+        if following is None or other is None:
+            return await self._exchanges.small(body, Entrypoint.DECISION)
+        began = time.perf_counter()
+        reply, following.reply = await self._exchanges.pair(body, other)
+        following.at = time.perf_counter()
+        following.seconds = following.at - began
+        return reply
+
     async def _large_reply(self, encoded: Callable[[], bytes], entrypoint: Entrypoint) -> bytes:
         """Return the reply to one question that is too long for a small exchange."""
         reply, _ = await self._exchanges.large(lambda: (encoded(), 1), entrypoint)
@@ -178,3 +213,16 @@ class PolicyDecisionPoint:
             self.live_since = time.monotonic()
         if self.expected_revision is not None and revision != self.expected_revision:
             raise PolicyUnavailable(Failure.REVISION, "opa answers from another policy revision than the wanted one")
+
+
+def _is_small(body: bytes, question: Question) -> bool:
+    return len(body) <= SMALL_BYTES and question.text_length <= SMALL_TEXT
+
+
+def _small_body(question: Question) -> bytes | None:
+    """Return the question's body; None where it is not small or can't be asked, which is told when its turn comes."""
+    try:
+        body = encode(question)
+    except PolicyUnavailable:
+        return None
+    return body if _is_small(body, question) else None

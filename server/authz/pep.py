@@ -12,7 +12,7 @@ from typing import Final
 from policy.vocabulary import Action, Anonymous, Decision, Principal, Resource, Route, Verdict
 from server.authz.contract.answer import Answer
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.contract.question import ListQuestion, Question
+from server.authz.contract.question import ListQuestion, NextQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
 from server.authz.decision_log.list_record import ListRecord, ListTally
 from server.authz.decision_log.log import DecisionLog
@@ -48,25 +48,48 @@ class PolicyEnforcementPoint:
         return expected(permit)
 
     async def permit(
-        self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> Permit:
         """Return a permit to do `action` to `resource`; raises AccessDenied. A create makes the records with the ids
         `made`.
 
-        The policy is not asked about ids that it can't know; they stand in the decision log.
+        The policy is not asked about ids that it can't know; they stand in the decision log. The question `following`
+        may go along; neither is it logged then, nor does it permit anything.
         """
-        _, permit = await self._permit(context, None, action, resource, made)
-        return permit
+        question = Question(context.principal, None, action, resource)
+        _, decision, decision_id = await self._decide(context, question, made, following)
+        return _permit(question, decision, decision_id)
+
+    async def permit_next(self, context: RequestContext, following: NextQuestion, made: Sequence[str] = ()) -> Permit:
+        """Return what `permit` does, for a question that may have gone along with the last one."""
+        question = following.question
+        if question.principal is not context.principal:
+            raise PolicyUnavailable(Failure.QUESTION, "the caller is another than was asked about")
+        _, decision, decision_id = await self._decide(context, question, made, following)
+        return _permit(question, decision, decision_id)
 
     async def permit_route_and_access(
-        self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        route: Route,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> tuple[RoutePermit, Permit]:
-        """Return permits to use the route and to do `action` to `resource`, asked in one question.
+        """Return permits to use the route and to do `action` to `resource`, asked in one question; `following` may go
+        along, as in `permit`.
 
         AccessDenied is about the route where that is refused; else it carries the route's permit.
         """
-        route_permit, permit = await self._permit(context, route, action, resource, made)
-        return expected(route_permit), permit
+        question = Question(context.principal, route, action, resource)
+        route_permit, decision, decision_id = await self._decide(context, question, made, following)
+        return expected(route_permit), _permit(question, decision, decision_id)
 
     @asynccontextmanager
     async def listing(
@@ -216,26 +239,26 @@ class PolicyEnforcementPoint:
         await write(ids, answers[:1] if answers[0].refuses_route else answers)
         return answers, ids
 
-    async def _permit(
-        self, context: RequestContext, route: Route | None, action: Action, resource: Resource, made: Sequence[str]
-    ) -> tuple[RoutePermit | None, Permit]:
-        question = Question(context.principal, route, action, resource)
-        route_permit, decision, decision_id = await self._decide(context, question, made)
-        if decision is None:
-            raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a resource")
-        return route_permit, permit_of(question.principal, action, resource, decision, decision_id)
-
     async def _decide(
-        self, context: RequestContext, question: Question, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        question: Question,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> tuple[RoutePermit | None, Decision | None, str]:
         """Return the route's permit, the decision about the resource and the decision's id, each None if it was not
         asked.
 
-        Returns once everything is permitted and logged.
+        Returns once everything is permitted and logged. Where `following` has this question, it is the one that may
+        have gone along with another.
         """
         began = time.perf_counter()
         try:
-            answer = await self._pdp.ask(question)
+            if following is not None and following.question is question:
+                answer = await self._pdp.ask_next(following)
+                began -= following.seconds
+            else:
+                answer = await self._pdp.ask(question, following)
         except PolicyUnavailable as failure:
             lines = lines_of(context.request_id, _new_id(), question, failure.reason, _since(began), made)
             await self._write(context, lines, counted_of(question, failure.reason))
@@ -257,6 +280,13 @@ class PolicyEnforcementPoint:
         except PolicyUnavailable as failure:
             self._pdp.no_decision(failure)
             raise
+
+
+def _permit(question: Question, decision: Decision | None, decision_id: str) -> Permit:
+    """Return the permit of a decision that permits what the question asks about a resource."""
+    if question.action is None or question.resource is None or decision is None:
+        raise PolicyUnavailable(Failure.QUESTION, "a permit needs a question about a resource")
+    return permit_of(question.principal, question.action, question.resource, decision, decision_id)
 
 
 def _reads(caller: Principal | Anonymous, resources: Sequence[Resource], route: Route | None) -> list[Question]:

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from policy import vocabulary
 from policy.vocabulary import Action, Anonymous, Principal, Resource
 from server.authz.contract.errors import PolicyUnavailable
+from server.authz.contract.question import NextQuestion, Question
 from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.listing import Listing
 from server.authz.permit import AccessDenied, Permit, RouteDenied, RoutePermit
@@ -32,9 +33,18 @@ class EnforcementPoint(Protocol):
         ...
 
     async def permit(
-        self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> Permit:
-        """Return a permit to act on the resource; raises AccessDenied."""
+        """Return a permit to act on the resource; raises AccessDenied. The question `following` may go along."""
+        ...
+
+    async def permit_next(self, context: RequestContext, following: NextQuestion, made: Sequence[str] = ()) -> Permit:
+        """Return what `permit` does, for a question that may have gone along with the last one."""
         ...
 
     async def permit_route_and_access(
@@ -44,8 +54,11 @@ class EnforcementPoint(Protocol):
         action: Action,
         resource: Resource,
         made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> tuple[RoutePermit, Permit]:
-        """Return permits for both, asked in one question; raises AccessDenied."""
+        """Return permits for both, asked in one question; raises AccessDenied. The question `following` may go
+        along.
+        """
         ...
 
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
@@ -99,6 +112,7 @@ class Gate:
 
     __slots__ = (
         "_context",
+        "_following",
         "_is_asked",
         "_pep",
         "_permit",
@@ -124,6 +138,7 @@ class Gate:
         self._route = route
         self._permit: RoutePermit | None = None
         self._is_asked = False
+        self._following: NextQuestion | None = None
         self.charge = charge
         self.requires_token = requires_token
         self.silent = False
@@ -157,6 +172,15 @@ class Gate:
         """
         self._context = replace(self._context, principal=principal)
         self._is_asked = False
+        self._following = None
+
+    def expect(self, action: Action, resource: Resource) -> None:
+        """Have the policy asked about this together with what is asked next, if it is this that is asked after that.
+
+        It saves an exchange, and changes nothing else: what is refused first is told first, and a decision that is
+        not asked for is neither logged nor acted on. Anything else that is asked in between drops the reply.
+        """
+        self._following = NextQuestion(Question(self._context.principal, None, action, resource))
 
     @property
     def lacks_token(self) -> bool:
@@ -193,16 +217,24 @@ class Gate:
         caller may use the route, but may not do this to this resource; else what `enter` raises.
         """
         context = self._context
+        following, self._following = self._following, None
+        if following is not None and (following.reply is not None or following.asks(action, resource)):
+            if following.reply is not None and following.asks(action, resource):
+                return self._noted(await self._pep.permit_next(context, following, made))
+            following = None
         if self._is_asked:
-            return self._noted(await self._pep.permit(context, action, resource, made))
-        asked = self._pep.permit_route_and_access(context, self._route, action, resource, made)
-        try:
-            route_permit, permit = await self._route_answer(asked)
-        except AccessDenied as denied:
-            if denied.route_permit is not None:
-                await self._settle(denied.route_permit, context)
-            raise
-        await self._settle(route_permit, context)
+            permit = await self._pep.permit(context, action, resource, made, following)
+        else:
+            asked = self._pep.permit_route_and_access(context, self._route, action, resource, made, following)
+            try:
+                route_permit, permit = await self._route_answer(asked)
+            except AccessDenied as denied:
+                if denied.route_permit is not None:
+                    await self._settle(denied.route_permit, context)
+                raise
+            await self._settle(route_permit, context)
+        if following is not None and following.reply is not None and context.principal is self._context.principal:
+            self._following = following
         return self._noted(permit)
 
     async def readable(self, resources: Sequence[Resource]) -> list[Permit]:
@@ -211,6 +243,7 @@ class Gate:
         The route is asked about together with them where it is not permitted yet. Raises what `enter` raises.
         """
         context = self._context
+        self._following = None
         if self._is_asked:
             return [*map(self._noted, await self._pep.readable(context, resources))]
         asked = self._pep.permit_route_and_readable(context, self._route, resources)
@@ -221,6 +254,7 @@ class Gate:
     async def listed(self, kind: str, resources: Sequence[Resource]) -> list[Permit]:
         """Return what `readable` returns, for all resources of the type `kind` that there are; logged as one list."""
         context = self._context
+        self._following = None
         if self._is_asked:
             return await self._pep.listed(context, kind, resources)
         asked = self._pep.permit_route_and_listed(context, self._route, kind, resources)
@@ -234,6 +268,7 @@ class Gate:
 
         The list is logged when the context ends; nothing of it may be given out before that. Raises what `enter` does.
         """
+        self._following = None
         await self.enter()
         async with self._pep.listing(self._context, action, kind, types) as listing:
             yield listing

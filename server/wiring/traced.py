@@ -9,7 +9,7 @@ from opentelemetry.trace import Span
 
 from policy.vocabulary import Decision
 from server.authz.contract.answer import Answer
-from server.authz.contract.question import ListQuestion, Question
+from server.authz.contract.question import ListQuestion, NextQuestion, Question
 from server.authz.contract.record_filter import RecordFilter
 from server.authz.observer import Observer, Outcome, outcome_of
 from server.authz.opa.transport import OpaTransport
@@ -31,8 +31,8 @@ class TracedDecisionPoint(PolicyDecisionPoint):
         super().__init__(transport, expected_revision, observer)
         self._tracing = tracing
 
-    async def ask(self, question: Question) -> Answer:
-        """Ask as without a span."""
+    async def ask(self, question: Question, following: NextQuestion | None = None) -> Answer:
+        """Ask as without a span, and alone."""
         parts = ("route", question.route), ("resource", question.resource)
         asked = " ".join(name for name, part in parts if part is not None)
         with self._tracing.step("policy decision", {_QUESTION: asked}) as span:
@@ -40,6 +40,10 @@ class TracedDecisionPoint(PolicyDecisionPoint):
             span.set_attribute(_EFFECT, _effect(answer.route, answer.resource))
             span.set_attribute(_REVISION, answer.revision)
         return answer
+
+    async def ask_next(self, following: NextQuestion) -> Answer:
+        """Ask as without a span."""
+        return await self.ask(following.question)
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Answer]:
         """Ask as without a span."""

@@ -55,13 +55,31 @@ OPA_MISTAKES = (
     Mistake(
         "a question with long names is small",
         POINT,
-        "if len(body) <= SMALL_BYTES and question.text_length <= SMALL_TEXT:",
-        "if len(body) <= SMALL_BYTES:",
+        "return len(body) <= SMALL_BYTES and question.text_length <= SMALL_TEXT",
+        "return len(body) <= SMALL_BYTES",
     ),
     Mistake(
         "many questions are a small exchange",
         POINT,
         "if len(questions) <= SMALL_QUESTIONS and all(",
         "if all(",
+    ),
+    Mistake(
+        "a reply that came along is used however old it is",
+        POINT,
+        "if reply is not None and time.perf_counter() - following.at > DEADLINE:",
+        "if reply is not None and following.at < 0.0:",
+    ),
+    Mistake(
+        "a reply that came along decides about another resource",
+        "server/authz/contract/question.py",
+        "return self.question.action is action and self.question.resource == resource",
+        "return True",
+    ),
+    Mistake(
+        "a reply about another caller is used",
+        "server/authz/request_authorization.py",
+        "        self._is_asked = False\n        self._following = None\n\n    def expect(",
+        "        self._is_asked = False\n\n    def expect(",
     ),
 )

@@ -104,8 +104,8 @@ SERVICE_MISTAKES = (
     Mistake(
         "a refused resource costs nothing",
         "server/authz/request_authorization.py",
-        "await self._settle(denied.route_permit, context)\n            raise",
-        "self._permit, self._is_asked = denied.route_permit, True\n            raise",
+        "await self._settle(denied.route_permit, context)\n                raise",
+        "self._permit, self._is_asked = denied.route_permit, True\n                raise",
     ),
     Mistake(
         "a failing sync ends the thread of the decision log",

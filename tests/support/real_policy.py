@@ -17,6 +17,7 @@ from policy.source.diagnostics import Findings
 from policy.source.document import parse_document
 from policy.vocabulary import Action, Resource, Route
 from server.authn import Authenticator
+from server.authz.contract.question import NextQuestion
 from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.listing import Listing
 from server.authz.permit import Permit, RoutePermit
@@ -42,16 +43,31 @@ class RealPolicy:
         return await self.world.pep.check_route(context, route)
 
     async def permit(
-        self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> Permit:
         """Ask OPA."""
-        return await self.world.pep.permit(context, action, resource, made)
+        return await self.world.pep.permit(context, action, resource, made, following)
+
+    async def permit_next(self, context: RequestContext, following: NextQuestion, made: Sequence[str] = ()) -> Permit:
+        """Ask OPA."""
+        return await self.world.pep.permit_next(context, following, made)
 
     async def permit_route_and_access(
-        self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        route: Route,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> tuple[RoutePermit, Permit]:
         """Ask OPA."""
-        return await self.world.pep.permit_route_and_access(context, route, action, resource, made)
+        return await self.world.pep.permit_route_and_access(context, route, action, resource, made, following)
 
     async def readable(self, context: RequestContext, resources: Sequence[Resource]) -> list[Permit]:
         """Ask OPA."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from policy.vocabulary import Action, Decision, Resource, Route, Verdict
+from server.authz.contract.question import NextQuestion
 from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.permit import MINT, Permit, RoutePermit
 from server.authz.request_context import RequestContext
@@ -27,14 +28,29 @@ class UnsafePermitAll:
         return ROUTE_PERMIT
 
     async def permit(
-        self, context: RequestContext, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> Permit:
         """Yes."""
         self.asked.append((None, resource))
         return Permit(MINT, context.principal, action, resource, self._decision, "unsafe")
 
+    async def permit_next(self, context: RequestContext, following: NextQuestion, made: Sequence[str] = ()) -> Permit:
+        """Never asked, since nothing goes along."""
+        raise NotImplementedError
+
     async def permit_route_and_access(
-        self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        route: Route,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> tuple[RoutePermit, Permit]:
         """Yes to both."""
         self.asked.append((route, resource))

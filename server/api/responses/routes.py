@@ -122,6 +122,8 @@ class ResponseRoutes:
             raise invalid(
                 "what is asked for later is not put off again; leave out `background`", "background", "invalid_value"
             )
+        if body.store:
+            self._responses.records.expect_create(gate)
         model = await self._making.turns.model(gate, body.model)
         identity = new_response_id()
         gate.about(identity)

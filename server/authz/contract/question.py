@@ -56,6 +56,24 @@ class Question:
         return length
 
 
+@dataclass(slots=True)
+class NextQuestion:
+    """The question that comes next if the one before it is permitted; it may go to OPA with that one.
+
+    `reply` is what OPA has said to it then, unread; None where it is still to be asked. The reply came at the time `at`
+    of `perf_counter`, after so many `seconds`.
+    """
+
+    question: Question
+    reply: bytes | None = None
+    at: float = 0.0
+    seconds: float = 0.0
+
+    def asks(self, action: Action, resource: Resource) -> bool:
+        """Return whether it asks exactly that."""
+        return self.question.action is action and self.question.resource == resource
+
+
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
     """To which stored records of `type` may `principal` do `action`? No record is stored that is to be created.

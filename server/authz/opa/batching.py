@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from server.authz.contract.answer import apart, of_logging_opa
@@ -32,8 +33,8 @@ LONGEST: Final = 1024
 _FADING: Final = 0.9
 """Part of the slowest time that is left after another exchange."""
 
-_Waiting: TypeAlias = tuple[bytes, asyncio.Future[bytes | None]]
-"""A question in an exchange that another one leads: its answer, or None if it has to go alone."""
+_Waiting: TypeAlias = tuple[Sequence[bytes], asyncio.Future[Sequence[bytes] | None]]
+"""The questions of a request in an exchange that another one leads: their answers, or None if they have to go alone."""
 
 
 class QuestionBatcher:
@@ -51,30 +52,56 @@ class QuestionBatcher:
         self._slowest = 0.0
         self._opa_logs = False
         self._led: list[_Waiting] | None = None
+        self._count = 0
         self._go: asyncio.Future[None] | None = None
 
     async def exchange(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION) -> bytes:
         """Exchange as `OpaTransport.exchange` does; its promise holds for each question."""
-        if not self._may_share(body, entrypoint):
-            return await self._alone(body, entrypoint)
-        if self._led is None:
-            return await self._lead(body)
-        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._led.append((body, answer))
-        if len(self._led) == MOST - 1:
-            self._led = None
-            self._send_gathered()
-        found = await answer
-        return await self._alone(body, entrypoint) if found is None else found
+        if entrypoint is Entrypoint.DECISION and self._gathers and self._may_share(body):
+            found = await self._shared([body])
+            if found is not None:
+                return found[0]
+        return await self._alone(body, entrypoint)
 
-    def _may_share(self, body: bytes, entrypoint: Entrypoint) -> bool:
-        return (
-            self._under_way >= (1 if self._slowest <= QUICK_SECONDS else ENOUGH)
-            and entrypoint is Entrypoint.DECISION
-            and len(body) <= LONGEST
-            and not self._opa_logs
-            and CURRENT.get() is None
-        )
+    async def pair(self, first: bytes, second: bytes) -> tuple[bytes, bytes | None]:
+        """Return the replies to two questions of one request, as `exchange` returns each of them.
+
+        None stands for the second one where it has to go alone, which it has not then. Raises as `exchange` does about
+        the first.
+        """
+        if self._may_share(first) and self._may_share(second):
+            found = await (self._shared([first, second]) if self._gathers else self._together([first, second]))
+            if found is not None:
+                return found[0], found[1]
+        return await self._alone(first, Entrypoint.DECISION), None
+
+    @property
+    def _gathers(self) -> bool:
+        """True while so much is under way that questions wait for others."""
+        return self._under_way >= (1 if self._slowest <= QUICK_SECONDS else ENOUGH)
+
+    def _may_share(self, body: bytes) -> bool:
+        return len(body) <= LONGEST and not self._opa_logs and CURRENT.get() is None
+
+    async def _shared(self, bodies: Sequence[bytes]) -> Sequence[bytes] | None:
+        """Return the replies to questions of one request that go with those of others; None where they have to go
+        alone.
+        """
+        if self._led is not None and self._count + len(bodies) > MOST:
+            self._send_full()
+        if self._led is None:
+            return await self._lead(bodies)
+        answers: asyncio.Future[Sequence[bytes] | None] = asyncio.get_running_loop().create_future()
+        self._led.append((bodies, answers))
+        self._count += len(bodies)
+        if self._count == MOST:
+            self._send_full()
+        return await answers
+
+    def _send_full(self) -> None:
+        """Have the questions that gather go, and let no more join them."""
+        self._led = None
+        self._send_gathered()
 
     async def _alone(self, body: bytes, entrypoint: Entrypoint) -> bytes:
         self._under_way += 1
@@ -88,30 +115,33 @@ class QuestionBatcher:
         self._opa_logs = of_logging_opa(reply)
         return reply
 
-    async def _lead(self, body: bytes) -> bytes:
-        """Ask this question and those that gather behind it; whatever happens, let them go."""
+    async def _lead(self, bodies: Sequence[bytes]) -> Sequence[bytes] | None:
+        """Ask these questions and those that gather behind them; whatever happens, let them go."""
         led: list[_Waiting] = []
         loop = asyncio.get_running_loop()
-        self._led, self._go = led, loop.create_future()
+        self._led, self._count, self._go = led, len(bodies), loop.create_future()
         timer = loop.call_later(GATHER_SECONDS, _wake, self._go)
         replies: list[bytes] | None = None
         try:
             await self._go
             self._close(led)
-            if led:
-                replies = await self._together([body, *(follower for follower, _ in led)])
+            gathered = [*bodies, *(body for followers, _ in led for body in followers)]
+            if len(gathered) > 1:
+                replies = await self._together(gathered)
         except PolicyUnavailable as failure:
-            for _, answer in led:
-                if not answer.done():
-                    answer.set_exception(PolicyUnavailable(failure.failure, failure.reason))
+            for _, answers in led:
+                if not answers.done():
+                    answers.set_exception(PolicyUnavailable(failure.failure, failure.reason))
             raise
         finally:
             timer.cancel()
             self._close(led)
-            for place, (_, answer) in enumerate(led, start=1):
-                if not answer.done():
-                    answer.set_result(None if replies is None else replies[place])
-        return await self._alone(body, Entrypoint.DECISION) if replies is None else replies[0]
+            place = len(bodies)
+            for followers, answers in led:
+                if not answers.done():
+                    answers.set_result(None if replies is None else replies[place : place + len(followers)])
+                place += len(followers)
+        return None if replies is None else replies[: len(bodies)]
 
     def _send_gathered(self) -> None:
         """Have the questions that gather go with the end of this turn of the loop."""

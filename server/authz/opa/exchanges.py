@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from server.authz.contract.errors import SILENCE, PolicyUnavailable
 from server.authz.contract.question import MALFORMED
@@ -15,6 +16,8 @@ from server.authz.opa.batching import QuestionBatcher
 from server.authz.opa.breaker import Breaker
 from server.authz.opa.transport import Entrypoint, OpaTransport
 from server.fairness.shares import FairShares
+
+T = TypeVar("T")
 
 Encoded: TypeAlias = Callable[[], tuple[bytes, int]]
 """Returns the body of an exchange and the number of its questions. It is called when their turn comes."""
@@ -39,12 +42,21 @@ class Exchanges:
 
     async def small(self, body: bytes, entrypoint: Entrypoint = Entrypoint.DECISION, questions: int = 1) -> bytes:
         """Return the reply to a body of at most `SMALL_BYTES`; silence counts as a sign that OPA is dead."""
+        return await self._small(partial(self._gathering.exchange, body, entrypoint), questions)
+
+    async def pair(self, first: bytes, second: bytes) -> tuple[bytes, bytes | None]:
+        """Return the replies to two questions of one request, as `small` does; None for a second one that has to be
+        asked alone, and was not asked.
+        """
+        return await self._small(partial(self._gathering.pair, first, second), 2)
+
+    async def _small(self, asked: Callable[[], Awaitable[T]], questions: int) -> T:
         turn = self.small_room.take_now(questions) or await self.small_room.take(questions)
         try:
             trial = self.breaker.admit()
             began = time.perf_counter()
             try:
-                reply = await self._gathering.exchange(body, entrypoint)
+                reply = await asked()
             except PolicyUnavailable as failure:
                 self._answered(time.perf_counter() - began)
                 self._heard(trial, failure)

@@ -76,13 +76,17 @@ class GuardedStore:
         """The table's name."""
         return self._records.name
 
+    def expect_create(self, gate: Gate) -> None:
+        """Have the policy asked about a create without names together with what is asked before it, which is next."""
+        gate.expect(Action.CREATE, self._kind.new())
+
     async def permit_create(self, gate: Gate, *names: str, made: Sequence[str] = (), limited: bool = True) -> Creation:
         """Return leave to create a record with these names, the id first; without names, to create one or more records.
 
         The new records' ids are `made`, for the decision log. They are not `limited` where they take the place of what
         counts already. Raises AccessDenied, and StorageExceeded for a caller that has no room for them.
         """
-        permit = await gate.permit(Action.CREATE, Resource(self._kind.type, names, types=self._kind.types), made)
+        permit = await gate.permit(Action.CREATE, self._kind.new(*names), made)
         creation = Creation(permit, gate.storage_limit if limited else None)
         await self.check_room(creation, Stored(max(1, len(made)), 1))
         return creation

@@ -21,6 +21,10 @@ class RecordKind:
     names: RecordNames | None = None
     types: tuple[str, ...] = ()
 
+    def new(self, *names: str) -> Resource:
+        """Return the resource of a record that is to be made with these names."""
+        return Resource(self.type, names, types=self.types)
+
     def resource(self, record: Record | StoredRecord) -> Resource:
         """Return the resource that a record is."""
         return Resource(self.type, self.names_of(record), record.owner, record.origin, self.types)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from policy.vocabulary import Action, Principal, Resource, Route
+from server.authz.contract.question import NextQuestion
 from server.authz.decision_log.shield_record import ShieldVerdict
 from server.authz.permit import Permit, RoutePermit
 from server.authz.request_authorization import Gate
@@ -44,12 +45,18 @@ class Watched(UnsafePermitAll):
         return await super().check_route(context, route)
 
     async def permit_route_and_access(
-        self, context: RequestContext, route: Route, action: Action, resource: Resource, made: Sequence[str] = ()
+        self,
+        context: RequestContext,
+        route: Route,
+        action: Action,
+        resource: Resource,
+        made: Sequence[str] = (),
+        following: NextQuestion | None = None,
     ) -> tuple[RoutePermit, Permit]:
         """Yes to both, once the meantime is over."""
         self.callers.append(context.principal)
         self.meantime()
-        return await super().permit_route_and_access(context, route, action, resource, made)
+        return await super().permit_route_and_access(context, route, action, resource, made, following)
 
     async def shielded(self, context: RequestContext, permit: RoutePermit | None, verdict: ShieldVerdict) -> None:
         """Note the permit that is named."""

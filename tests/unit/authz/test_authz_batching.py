@@ -13,7 +13,7 @@ import pytest
 from policy.vocabulary import Action, Principal, Resource, Verdict
 from server.authz.contract.answer import Answer
 from server.authz.contract.errors import Failure, PolicyUnavailable
-from server.authz.contract.question import Question
+from server.authz.contract.question import NextQuestion, Question
 from server.authz.opa import batching
 from server.authz.opa.batching import ENOUGH, LONGEST, MOST
 from server.authz.pdp import PolicyDecisionPoint
@@ -169,6 +169,26 @@ def test_an_exchange_holds_only_so_many(tmp_path: Path) -> None:
             f"for {name}" for name in names
         ]
         assert sorted(map(len, opa.exchanges)) == [3, MOST, MOST]
+
+    played(tmp_path, scene)
+
+
+def test_two_questions_of_a_request_go_in_one_exchange_with_those_of_others(tmp_path: Path) -> None:
+    async def both(pdp: PolicyDecisionPoint, name: str) -> list[Answer]:
+        following = NextQuestion(of(f"{name}2"))
+        return [await pdp.ask(of(name), following), await pdp.ask_next(following)]
+
+    async def scene(pdp: PolicyDecisionPoint, opa: Opa, peer: Peer) -> None:
+        opa.held.set()
+        pairs = [f"p{number}-" for number in range(MOST // 2)]
+        single, *answers = await asyncio.gather(pdp.ask(of("single")), *(both(pdp, name) for name in pairs))
+        assert reasons([single]) == ["for single"]
+        assert [reasons(found) for found in answers] == [[f"for {name}", f"for {name}2"] for name in pairs]
+        # The last pair would be one question too many.
+        assert sorted(opa.exchanges, key=len, reverse=True) == [
+            ["single", *(one for name in pairs[:-1] for one in (name, f"{name}2"))],
+            [pairs[-1], f"{pairs[-1]}2"],
+        ]
 
     played(tmp_path, scene)
 

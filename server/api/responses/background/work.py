@@ -144,6 +144,7 @@ class ResponseWork:
         asked, items = await self._later.request(record)
         body = request_of(asked)
         permitted = gate.principal
+        self._later.responses.records.expect_create(gate)
         model = await self._making.turns.model(gate, body.model)
         await self._later.responses.records.permit_create(gate, made=[record.id])
         request = deferred_request(gate, "POST", PATH)
