@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from time import monotonic
 from typing import Final
 
 from server.fairness.caller import Caller
@@ -28,7 +29,8 @@ LATER: Final = Share("lines of batches that are worked on", 4, 2, waiting=1024, 
 """The same for requests that the server makes for callers later, beside those that callers wait for."""
 
 PIECES: Final = Share("pieces of answers", 8, 1, waiting=16_384, waiting_each=16_384, seconds=300.0)
-"""Pieces of streams that are passed on in one turn of the event loop; each takes up to two milliseconds."""
+"""Pieces of streams that are passed on, and steps of pages that are made, in one turn of the event loop; each takes up
+to two milliseconds."""
 
 LAPSE_SECONDS: Final = 0.1
 """Seconds after which a place that others wait for is free again: its request waits for something else by then."""
@@ -196,6 +198,36 @@ class Pieces:
         if turn is not None:
             self._passed.end(turn)
         return turn is not None
+
+
+PASSING: Final[ContextVar[Pieces | None]] = ContextVar("passing", default=None)
+"""The pieces of the event loop on which the request runs now."""
+
+STEP_SECONDS: Final = 0.001
+"""Seconds for which a caller's long work, such as the making of a page, runs before others have their turn."""
+
+
+class Steps:
+    """Cuts long work on the event loop into steps, each of which counts as a piece of an answer of its caller.
+
+    So one caller takes one step in one turn of the event loop, however many of its requests work.
+    """
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until = monotonic() + STEP_SECONDS
+
+    async def rest(self) -> None:
+        """Let others have their turn, if the step has taken its time; to be called between small parts of the work."""
+        if monotonic() <= self._until:
+            return
+        passing = PASSING.get()
+        if passing is None:
+            await asyncio.sleep(0)
+        else:
+            await passing.pass_on()
+        self._until = monotonic() + STEP_SECONDS
 
 
 class Places:

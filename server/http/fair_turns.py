@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from policy.vocabulary import Anonymous
 from server.fairness.caller import CURRENT, Caller
-from server.fairness.places import HELD, Place, Places
+from server.fairness.places import HELD, PASSING, Place, Places
 from server.fairness.shares import NoRoom, Share
 from server.http.acting import acting_of
 from server.http.credentials import digest_of
@@ -75,6 +75,7 @@ class FairTurns:
         CURRENT.set(caller)
         place = Place(room, caller)
         HELD.set(place)
+        PASSING.set(places.pieces)
         turn = call.turn = RequestTurn(
             receive, place, scope.get(ARRIVED), scope.get(LEAVING), self._bodies, _size_of_body(scope)
         )

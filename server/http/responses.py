@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
-from json import dumps
-from time import monotonic
+from json import JSONEncoder
 from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from server.fairness.places import Steps
 from server.inference.provider import Pieces
 
-AT_A_TIME_SECONDS: Final = 0.005
-"""Seconds for which the entries of a list are made before others have their turn."""
+_ENCODER: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def json_response(shown: dict[str, Any]) -> JsonInPieces:
     """Return an answer with `shown` as JSON."""
-    return JsonInPieces([_json(shown)])
+    return JsonInPieces([encoded(shown)])
 
 
 async def list_response(frame: dict[str, Any], data: Iterable[dict[str, Any]], member: str = "data") -> JsonInPieces:
     """Return the list `frame` as JSON, with this `data` as its `member`, which may be large: it is made while others
     are served.
     """
-    return await list_of_texts(frame, map(_json, data), member)
+    return await list_of_texts(frame, map(encoded, data), member)
 
 
 async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes], member: str = "data") -> JsonInPieces:
@@ -34,18 +32,44 @@ async def list_of_texts(frame: dict[str, Any], data: Iterable[bytes], member: st
     its name.
     """
     begin = {name: value for name, value in frame.items() if name != member} | {member: []}
-    pieces = [_json(begin).removesuffix(b"]}")]
-    until = monotonic() + AT_A_TIME_SECONDS
+    slices, steps = _Slices(), Steps()
+    slices.add(encoded(begin).removesuffix(b"]}"))
+    comma = b""
     for each in data:
-        pieces += (b"," if len(pieces) > 1 else b"", each)
-        if monotonic() > until:
-            await asyncio.sleep(0)
-            until = monotonic() + AT_A_TIME_SECONDS
-    return JsonInPieces([*pieces, b"]}"])
+        slices.add(comma)
+        slices.add(each)
+        comma = b","
+        await steps.rest()
+    slices.add(b"]}")
+    return JsonInPieces(slices.all())
 
 
-def _json(document: dict[str, Any]) -> bytes:
-    return dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+class _Slices:
+    """Joins short texts to pieces of about `SLICE` bytes: sending one costs more than copying it."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._short: list[bytes] = []
+        self._size = 0
+
+    def add(self, text: bytes) -> None:
+        self._short.append(text)
+        self._size += len(text)
+        if self._size >= SLICE:
+            self._join()
+
+    def all(self) -> Pieces:
+        self._join()
+        return self._pieces
+
+    def _join(self) -> None:
+        self._pieces.append(b"".join(self._short))
+        self._short, self._size = [], 0
+
+
+def encoded(value: object) -> bytes:
+    """Return a value as the text of an answer."""
+    return _ENCODER.encode(value).encode()
 
 
 SLICE: Final = 64 * 1024
