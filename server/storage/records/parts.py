@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 from policy.vocabulary import Principal
 from server.fairness.outgoing import hold
-from server.storage.database.database import Step, Value
+from server.storage.database.database import Row, Step, Value
 from server.storage.records.body import Body
 from server.storage.records.body_columns import INLINE, body_columns
 from server.storage.records.permitted import MOST_PAGE_BYTES
@@ -82,19 +82,22 @@ class RecordParts:
         Of those that do not fit into `MOST_PAGE_BYTES`, the last ones are left out, or with `from_end` the first ones.
         Raises NoRoom.
         """
-        found = await self._read(self._sizes[newest_first], *_between(record, after, newest_first=newest_first), limit)
+        find = self.records.database.scan
+        between = _between(record, after, newest_first=newest_first)
+        found = await self._read(self._sizes[newest_first], *between, limit, find=find)
         kept = _within(found[::-1] if from_end else found)
         await hold(sum(body.size for _, body in kept))
         if not kept:
             return []
         first = kept[-1 if from_end else 0][0]
         before = first + 1 if newest_first else first - 1
-        return await self._read(
-            self._texts[newest_first], *_between(record, before, newest_first=newest_first), len(kept)
-        )
+        between = _between(record, before, newest_first=newest_first)
+        return await self._read(self._texts[newest_first], *between, len(kept), find=find)
 
-    async def _read(self, statement: str, *values: Value) -> list[tuple[int, Body]]:
-        rows = await self.records.database.read(statement, *values)
+    async def _read(
+        self, statement: str, *values: Value, find: Callable[..., Awaitable[list[Row]]] | None = None
+    ) -> list[tuple[int, Body]]:
+        rows = await (find or self.records.database.read)(statement, *values)
         return [(int(identity.rpartition("/")[2]), Body(text, size)) for identity, size, text in rows]
 
 

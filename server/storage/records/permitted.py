@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from policy.vocabulary import Action
 from server.authz.listing import Listing
 from server.authz.request_authorization import Gate
 from server.fairness.outgoing import hold
+from server.fairness.places import Steps
 from server.storage.records.kind import RecordKind
 from server.storage.records.list_steps import LARGEST_WINDOW, MOST_ASKED, ListSteps, ListTooLong
 from server.storage.records.record import Page, Record
 from server.storage.records.sql_filter import RowVerdict, SqlFilter, compile_filter
 from server.storage.records.table import RecordTable, StoredRecord
+
+Row = TypeVar("Row")
 
 _MOST_AT_ONCE: Final = 500
 """Records that are read together where each needs a question of its own."""
@@ -69,7 +72,7 @@ class PermittedRecords:
         while True:
             found = await self._found(listing, page)
             kept = _within(found, page)
-            records = await whole(self._records, [stored.record for stored in kept])
+            records = await whole(self._records, [stored.record async for stored in _in_steps(kept)])
             has_more = len(found) > len(kept)
             if records or not has_more:
                 return RecordPage(tuple(records), has_more)
@@ -99,7 +102,7 @@ class PermittedRecords:
 
     async def _kept(self, listing: Listing, rows: Sequence[tuple[StoredRecord, RowVerdict]]) -> list[StoredRecord]:
         """Return the permitted rows; the undecided ones are asked about together."""
-        rows = [(record, verdict) for record, verdict in rows if self._kind.names_of(record)]
+        rows = [(record, verdict) async for record, verdict in _in_steps(rows) if self._kind.names_of(record)]
         undecided = [self._kind.resource(record) for record, verdict in rows if verdict is RowVerdict.ASK]
         permits = await listing.readable(undecided) if undecided else []
         listing.permitted_by_filter(sum(verdict is RowVerdict.PERMIT for _, verdict in rows))
@@ -125,6 +128,14 @@ async def whole(table: RecordTable, records: Sequence[Record], *, held: bool = F
     if all(record.body.is_here for record in records):
         return [*records]
     return await table.whole(records)
+
+
+async def _in_steps(rows: Iterable[Row]) -> AsyncIterator[Row]:
+    """Yield the rows, and let others have their turn from time to time."""
+    steps = Steps()
+    for row in rows:
+        yield row
+        await steps.rest()
 
 
 def _within(found: Sequence[StoredRecord], page: Page) -> Sequence[StoredRecord]:

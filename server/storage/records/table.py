@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from policy.vocabulary import Origin, Principal
+from server.fairness.places import Steps
 from server.storage.database.database import Database, Overtaken, Row, Step, Value
 from server.storage.database.migrate import check_name
 from server.storage.records.body import Body, encoded
@@ -138,7 +139,7 @@ class RecordTable:
 
         Bodies of more than `INLINE_LISTED` bytes are left in the database.
         """
-        return await self._all(self._find_all, identities)
+        return await self._all(self._find_all, identities, self.database.read)
 
     async def among(self, permitted: SqlFilter, identities: Sequence[str]) -> list[tuple[StoredRecord, RowVerdict]]:
         """Return the rows of these ids that are permitted or need a question, in no order, without their bodies."""
@@ -162,7 +163,12 @@ class RecordTable:
         One that is gone is left out, also where a new record has its id: the decision was about the former one.
         """
         missing = [record.id for record in records if not record.body.is_here]
-        found = {(stored.id, stored.ordering): stored.record for stored in await self._all(self._whole, missing)}
+        # Those of a page are megabytes, which other callers' short statements would wait for.
+        find = self.database.scan if len(missing) > 1 else self.database.read
+        found, steps = dict[tuple[str, int], Record](), Steps()
+        for stored in await self._all(self._whole, missing, find):
+            found[stored.id, stored.ordering] = stored.record
+            await steps.rest()
         read = (record if record.body.is_here else found.get((record.id, record.ordering)) for record in records)
         return [record for record in read if record is not None]
 
@@ -175,13 +181,15 @@ class RecordTable:
         select = f"{self._whole.removesuffix(' WHERE id')} WHERE {where}"
         return [StoredRecord(row) for row in await self.database.read(select, *values, limit)]
 
-    async def _all(self, select: str, identities: Sequence[str]) -> list[StoredRecord]:
+    async def _all(
+        self, select: str, identities: Sequence[str], find: Callable[..., Awaitable[list[Row]]]
+    ) -> list[StoredRecord]:
         wanted = [*filter(_is_possible, dict.fromkeys(identities))]
         found: list[Row] = []
         for first in range(0, len(wanted), _MOST_AT_ONCE):
             some = wanted[first : first + _MOST_AT_ONCE]
             places = ", ".join(f"?{number}" for number in range(1, len(some) + 1))
-            found += await self.database.read(f"{select} IN ({places})", *some)
+            found += await find(f"{select} IN ({places})", *some)
         return [StoredRecord(row) for row in found if _lasts(row)]
 
     def inserting(self, record: Record) -> Step:
