@@ -115,17 +115,16 @@ class Prompts:
             raise NoSuchVersion
         return Version(record.id, number, Wording(**part), is_default=False)
 
-    async def versions(self, record: Record, numbers: range, *, from_end: bool) -> list[Version]:
-        """Return the versions of a prompt that have these numbers, which follow each other upwards or downwards.
+    async def versions(self, record: Record, numbers: range, *, from_end: bool) -> list[tuple[int, Body]]:
+        """Return the versions of a prompt that have these numbers, which follow each other upwards or downwards, each
+        with the body of its wording.
 
         Of those that do not fit on a page, the last ones are left out, or with `from_end` the first ones.
         """
         if not numbers:
             return []
         after, is_down = numbers[0] - numbers.step, numbers.step < 0
-        parts = await self._versions.page(record, len(numbers), after=after, newest_first=is_down, from_end=from_end)
-        default = record.body["default"]
-        return [Version(record.id, number, Wording(**part), number == default) for number, part in parts]
+        return await self._versions.page(record, len(numbers), after=after, newest_first=is_down, from_end=from_end)
 
 
 def default_version(record: Record) -> Version:

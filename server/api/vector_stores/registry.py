@@ -13,6 +13,7 @@ from server.api.vector_stores.routes import STORE
 from server.api.vector_stores.store import VectorStores
 from server.api.vector_stores.store_record import NewStore, modern
 from server.authz.request_authorization import Gate
+from server.http.responses import encoded
 from server.json_input.reader import Reader
 from server.storage.records.record import Json, Record
 
@@ -44,6 +45,9 @@ class VectorDbs(RegistryRoutes):
             return await self._attaching.delete_store(gate, name)
         except DefinedByConfiguration:
             raise defined_by_configuration(name) from None
+
+    def _text(self, record: Record) -> bytes:
+        return encoded(self._show(record))
 
     def _show(self, record: Record) -> dict[str, Any]:
         body = modern(record).body
