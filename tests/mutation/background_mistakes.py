@@ -21,6 +21,24 @@ REQUEST = "server/api/responses/background/kept_request.py"
 
 BACKGROUND_MISTAKES = (
     Mistake(
+        "a conversation in another database keeps what was cancelled",
+        "server/api/responses/background/later.py",
+        "                await take_back(self._items, filling)\n",
+        "                pass\n",
+    ),
+    Mistake(
+        "a conversation loses the items of a response that may be stored",
+        "server/api/responses/background/later.py",
+        "if not (isinstance(fault, InDoubt) and await self._is_complete(record)):",
+        "if not isinstance(fault, NoRoom):",
+    ),
+    Mistake(
+        "work that is to reach its end is left",
+        "server/background/lasting.py",
+        "        await asyncio.wait([done])\n",
+        "",
+    ),
+    Mistake(
         "a model is asked again without the policy",
         WORK,
         "if held.has_asked or gate.principal != permitted:\n            caller",

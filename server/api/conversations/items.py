@@ -179,6 +179,10 @@ class Items:
         drafts = [Draft(identity, Body(stored), conversation) for identity, stored in items]
         await self._store.create_all(creation, drafts, [holding], [full])
 
+    async def take_back(self, identities: Sequence[str]) -> None:
+        """Remove items that a response has just added, as far as they are there: all in one transaction."""
+        await self._store.withdraw_all(identities)
+
     async def stored(self, record: Record) -> bytes:
         """Return the stored form of an item, also of one that an older server has stored."""
         text = record.body.text

@@ -13,10 +13,11 @@ from typing import Final
 from server.api.conversations.items import Items
 from server.api.conversations.stored_items import stored_item
 from server.api.responses.item_list import ItemList
+from server.fairness.shares import NoRoom
 from server.http.errors import invalid
 from server.http.pagination import missing_reference
 from server.json_input.strict import Json
-from server.storage.database.database import DatabaseUnavailable, ParentGone
+from server.storage.database.database import DatabaseUnavailable, InDoubt, ParentGone
 from server.storage.records.body import Body, encoded
 from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.parts import RecordParts
@@ -145,8 +146,20 @@ class Responses:
 
 async def fill_alone(items: Items, fill: Filling) -> None:
     """Fill a conversation with the items of a response that is not stored, or in another database."""
-    with filling_told(fill.conversation):
-        await items.fill(fill.creation, fill.conversation, fill.items.pairs)
+    try:
+        with filling_told(fill.conversation):
+            await items.fill(fill.creation, fill.conversation, fill.items.pairs)
+    except InDoubt:
+        await take_back(items, fill)
+        raise
+
+
+async def take_back(items: Items, fill: Filling) -> None:
+    """Remove what a conversation was filled with, for a response that did not end as complete."""
+    try:
+        await items.take_back(fill.items.ids)
+    except (DatabaseUnavailable, NoRoom) as fault:
+        _log.warning("a conversation keeps the items of a response that is not complete: %s", fault)
 
 
 @contextmanager

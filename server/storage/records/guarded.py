@@ -284,6 +284,12 @@ class GuardedStore:
         with suppress(Overtaken):
             await self._remove(record, beside)
 
+    async def withdraw_all(self, identities: Sequence[str]) -> None:
+        """Remove records without parts that the same request has created, as far as they are there, all in one
+        transaction.
+        """
+        await self._records.database.write(*map(self._records.removing, identities))
+
     async def _remove(self, record: Record, beside: Sequence[Step]) -> None:
         if self._removals is None:
             await self._records.database.write(self._records.removing_this(record), *beside)

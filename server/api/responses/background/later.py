@@ -29,13 +29,16 @@ from server.api.responses.store import (
     filling_told,
     members_of,
     output_of,
+    take_back,
 )
+from server.background.lasting import to_its_end
 from server.fairness.caller import CURRENT, address_of
+from server.fairness.shares import NoRoom
 from server.fairness.threads import in_thread
 from server.inference.answers.model_name import QUICK
 from server.json_input.strict import Json
 from server.quota.storage_limit import StorageLimit, Stored
-from server.storage.database.database import Step
+from server.storage.database.database import DatabaseUnavailable, InDoubt, Step
 from server.storage.records.body import Body
 from server.storage.records.guarded import Creation
 from server.storage.records.record import Draft, Record
@@ -155,10 +158,31 @@ class LaterResponses:
             with filling_told(filling.conversation):
                 await records.write(limit, record.owner, Stored(0, size), holding, *steps, *filled)
         else:
-            # In two databases there is no transaction: a response is not told as complete before the other is filled.
-            await fill_alone(self._items, filling)
-            await records.write(limit, record.owner, Stored(0, size), *steps)
+            await to_its_end(self._finish_apart(record, filling, limit, size, steps))
         self._told_of(lease, events)
+
+    async def _finish_apart(
+        self, record: Record, filling: Filling, limit: StorageLimit | None, size: int, steps: Sequence[Step]
+    ) -> None:
+        """Do what `finish` does where responses and conversations are in two databases, in which there is no common
+        transaction: no response is told as complete before its conversation is filled.
+        """
+        await fill_alone(self._items, filling)
+        try:
+            await self.responses.records.write(limit, record.owner, Stored(0, size), *steps)
+        except Exception as fault:
+            # It was cancelled or deleted, for example, so what was filled is taken back.
+            if not (isinstance(fault, InDoubt) and await self._is_complete(record)):
+                await take_back(self._items, filling)
+            raise
+
+    async def _is_complete(self, record: Record) -> bool:
+        """Return whether a response is stored as complete, or may be."""
+        try:
+            found = await self.find(record.id)
+        except (DatabaseUnavailable, NoRoom):
+            return True
+        return found is not None and bool(members_of(found)["status"] == "completed")
 
     async def conclude(
         self, lease: Lease, record: Record, status: str, error: Json | None, usage: Json | None = None
