@@ -142,23 +142,28 @@ def test_readiness_names_both_revisions_and_the_age(run: Run, opa_binary: Path, 
     run(main())
 
 
-@pytest.mark.alone
 def test_a_killed_opa_is_unavailable_at_once_and_back_by_itself(
     run: Run, opa_binary: Path, tmp_path: Path, bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # It starts late enough for all that is seen before.
+    held, wrapper = tmp_path / "held", tmp_path / "opa"
+    wrapper.write_text(f'#!/bin/sh\nwhile [ -e "{held}" ]; do sleep 0.02; done\nexec "{opa_binary}" "$@"\n')
+    wrapper.chmod(0o700)
+
     async def main() -> None:
-        async with world(opa_binary, tmp_path, bundle) as here:
+        async with world(wrapper, tmp_path, bundle) as here:
             for restarts in (1, 2):
                 await here.pep.permit(CALLER, Action.READ, LLAMA)
                 assert here.opa.pid is not None
+                held.touch()
                 os.kill(here.opa.pid, signal.SIGKILL)
-                assert ended(here.opa.pid, 5)
-                began = time.perf_counter()
-                with pytest.raises(PolicyUnavailable):
+                assert ended(here.opa.pid, PATIENCE)
+                with pytest.raises(PolicyUnavailable) as caught:
                     await here.pep.permit(CALLER, Action.READ, LLAMA)
-                assert time.perf_counter() - began < 0.3
+                assert caught.value.failure is not Failure.DEADLINE
                 readiness = await here.probe.check()
                 assert (readiness.ready, readiness.live_revision) == (False, None)
+                held.unlink()
                 await permitted_again(here)
                 assert here.opa.restarts == restarts
             assert {record["effect"] for record in await here.records()} == {"permit", "unavailable"}

@@ -9,6 +9,7 @@ from json import dumps
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from types import SimpleNamespace
 
 import pytest
 from starlette.types import Message, Scope
@@ -107,39 +108,50 @@ def test_a_cursor_does_not_tell_by_time_that_its_record_is_there(kept: Registry)
     assert 0.8 < compared(kept, ask, f"{DEEP}/cursor", f"{DEEP}/cursoX") < 1.25
 
 
-def waited(times: EvenTimes, spent: float) -> float:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of a clock which goes on by what is slept, and by nothing else."""
+    now = [100.0]
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr("server.http.even_times.perf_counter", lambda: now[0])
+    monkeypatch.setattr("server.http.even_times.asyncio", SimpleNamespace(sleep=sleep))
+    return now
+
+
+def waited(times: EvenTimes, clock: list[float], spent: float) -> float:
     """Seconds from the end of a request that took so long to its answer."""
-    ended = perf_counter() - spent
+    ended = clock[0] - spent
     asyncio.run(times.wait(ended))
-    return perf_counter() - ended
+    return clock[0] - ended
 
 
-@pytest.mark.alone
-def test_each_answer_waits_for_as_long_as_the_slowest_took() -> None:
+SPREAD = 0.004
+
+
+def test_each_answer_waits_for_as_long_as_the_slowest_took(clock: list[float]) -> None:
     times = EvenTimes()
-    assert waited(times, 0.0) >= LEAST
-    assert waited(times, 0.03) < 0.04
-    assert waited(times, 0.0) >= 0.025
-    assert waited(times, 0.002) >= 0.025
+    assert LEAST <= waited(times, clock, 0.0) < LEAST + SPREAD
+    assert waited(times, clock, 0.03) == pytest.approx(0.03)
+    assert 0.03 - 1e-6 <= waited(times, clock, 0.0) < 0.03 + SPREAD
+    assert 0.029 <= waited(times, clock, 0.002) < 0.03 + SPREAD
 
 
-@pytest.mark.alone
-def test_no_caller_waits_for_long_whatever_another_one_takes() -> None:
+def test_no_caller_waits_for_long_whatever_another_one_takes(clock: list[float]) -> None:
     times = EvenTimes()
-    assert waited(times, 30.0) < 30.05
-    spent = min(waited(times, 0.0) for _ in range(3))
-    assert LEAST <= spent < MOST + 0.05
+    assert waited(times, clock, 30.0) == pytest.approx(30.0)
+    assert LEAST <= waited(times, clock, 0.0) < MOST + SPREAD
     assert times._slowest <= MOST
 
 
-def test_a_slow_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("server.http.even_times.perf_counter", lambda: clock[0])
+def test_a_slow_time_is_forgotten(clock: list[float]) -> None:
     times = EvenTimes()
-    asyncio.run(times.wait(clock[0] - 0.04))
+    waited(times, clock, 0.04)
     assert times._slowest == pytest.approx(0.04)
     clock[0] += 10
-    asyncio.run(times.wait(clock[0]))
+    waited(times, clock, 0.0)
     assert times._slowest == LEAST
 
 
