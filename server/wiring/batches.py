@@ -47,5 +47,11 @@ class BatchServices:
         )
         metrics.batches.watch(lambda: (self.worker.waiting, self.worker.lines))
         self.routes = BatchRoutes(
-            stores.batches, stores.batch_table, stores.file_store, stores.batch_queue, self.worker, reader
+            stores.batches,
+            stores.batch_table,
+            stores.batch_parts,
+            stores.file_store,
+            stores.batch_queue,
+            self.worker,
+            reader,
         )

@@ -28,7 +28,7 @@ BATCH_MISTAKES = (
     Mistake(
         "a line that was under way is done again", RUNNING, "for place in self._held.progress.open:", "for place in ():"
     ),
-    Mistake("nothing notes which lines are begun", JOURNAL, "open=tuple(sorted({*begun, *unwritten})),", "open=(),"),
+    Mistake("nothing notes which lines are begun", JOURNAL, "open=tuple(sorted(spent_on)),", "open=(),"),
     Mistake(
         "results are stored and not counted off",
         UNDER_WAY,
@@ -173,20 +173,39 @@ BATCH_MISTAKES = (
         "            limit if results else None,\n",
         "            limit if good else None,\n",
     ),
-    Mistake("a line that was begun is not told", JOURNAL, "if some[0].place not in open_before:", "if True:"),
+    Mistake("a line that was begun is not told", JOURNAL, "if some[0].place not in before.open:", "if True:"),
     Mistake(
-        "a result is lost while the names of other lines can't be read",
+        "what is left for another write is begun once more",
         JOURNAL,
-        "                await asyncio.sleep(RETRY_SECONDS)\n",
+        "places = [result.place for result in results if result.place not in before.open]",
+        "places = [result.place for result in results]",
+    ),
+    Mistake(
+        "a line that was put back is noted as begun",
+        UNDER_WAY,
+        "                self._is_changed = True\n                raise\n",
         "                raise\n",
     ),
+    Mistake(
+        "a change in doubt that was made is another process's",
+        QUEUE,
+        "was_written = self.progress.writes == known.progress.writes + 1",
+        "was_written = False",
+    ),
+    Mistake(
+        "a renewal in doubt that was made is another process's",
+        QUEUE,
+        "ahead == 1 and (was_renewed or was_written)",
+        "ahead == 1 and was_written",
+    ),
+    Mistake("a batch keeps no room for its end", ROUTES, "[entering, *room]", "[entering]"),
     Mistake(
         "a batch of an older server can't be shown",
         "server/api/batches/batch.py",
         'record.body.get("usage", NOTHING)',
         'record.body["usage"]',
     ),
-    Mistake("tokens without room are not counted", JOURNAL, "FULL)._replace(usage=result.usage)", "FULL)"),
+    Mistake("tokens without room are not counted", JOURNAL, "FULL)._replace(usage=some[0].usage)", "FULL)"),
     Mistake(
         "the tokens of the last lines are those of a batch",
         "server/api/batches/batch.py",

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from server.api.batches.batch import counted
-from server.api.batches.held import RETRY_SECONDS, HeldBatch
+from server.api.batches.held import HeldBatch
 from server.api.batches.parts import BatchParts
-from server.api.batches.queue import Progress
-from server.api.batches.results import FULL, Result, unanswered
+from server.api.batches.queue import LineAgain, Progress
+from server.api.batches.results import FULL, Result, error_size, unanswered
 from server.api.batches.usage import sum_of
-from server.fairness.shares import NoRoom
 from server.quota.storage_limit import StorageExceeded, StorageLimit
-from server.storage.database.database import DatabaseUnavailable, Step
+from server.storage.database.database import Step
 
 MOST_WRITTEN: Final = 4 * 1024 * 1024
 """Bytes of results that are stored together, unless one alone has more."""
@@ -42,7 +40,7 @@ class Journal:
         """
         if self._limit is None:
             return False
-        size = max(_size_of_errors(names), self._missed) + sum(len(result.text) for result in results)
+        size = max(sum(map(error_size, names)), self._missed) + sum(len(result.text) for result in results)
         try:
             await self._held.check_room(self._limit, size)
         except StorageExceeded:
@@ -50,53 +48,44 @@ class Journal:
         return False
 
     async def write(
-        self, results: Sequence[Result], begun: Collection[int], again: Sequence[tuple[int, bool, int]], following: int
+        self, results: Sequence[Result], begun: Mapping[int, str], again: Sequence[LineAgain], following: int
     ) -> int:
         """Write down the first of the results, and return how many.
 
-        From then on the lines at the places `begun` may be spent on, as those of the other results may have been, those
-        of `again` are to be begun once more, and `following` is the place of the first that was never begun. Raises
-        LeaseLost, and StorageExceeded where there is no room for the first result, of a line that was never begun.
+        From then on the lines at the places `begun`, which have these names, may be spent on, those of `again` are to
+        be begun once more, and `following` is the place of the first that was never begun. Of the lines of the other
+        results, those that were begun before may have been spent on, and the others are to be begun. Raises LeaseLost,
+        and StorageExceeded where there is no room for the first result, of a line that was never begun.
         """
-        some, open_before = _fitting(results), self._held.progress.open
+        before, some = self._held.progress, _fitting(results)
         while True:
-            unwritten = {result.place for result in results[len(some) :]}
+            rest = results[len(some) :]
+            spent_on = {**begun, **{each.place: each.custom_id for each in rest if each.place in before.open}}
             progress = replace(
                 self._held.progress,
                 tries=0,
                 next=following,
-                open=tuple(sorted({*begun, *unwritten})),
-                again=tuple(again),
+                open=tuple(sorted(spent_on)),
+                again=tuple(sorted([*again, *_never_begun(rest, before)])),
             )
             try:
-                await self._store(some, progress, await self._limit_beside(progress.open))
+                await self._store(some, progress, self._limit_beside(spent_on.values()))
             except StorageExceeded:
                 if len(some) > 1:
                     some = some[: len(some) // 2]
                     continue
-                if some[0].place not in open_before:
+                if some[0].place not in before.open:
                     raise
                 self._missed = max(self._missed, len(some[0].text))
-                await self._store([await self._shortened(some[0])], progress, None)
+                short = unanswered(some[0].place, some[0].custom_id, FULL)._replace(usage=some[0].usage)
+                await self._store([short], progress, None)
             return len(some)
 
-    async def _limit_beside(self, places: Iterable[int]) -> StorageLimit | None:
-        """Return the limit that leaves room for short errors of the lines at these places, which may need them."""
+    def _limit_beside(self, names: Iterable[str]) -> StorageLimit | None:
+        """Return the limit that leaves room for short errors of the lines with these names, which may need them."""
         if self._limit is None or self._limit.bytes is None:
             return self._limit
-        names = [await self._name(place) for place in places]
-        return replace(self._limit, bytes=max(0, self._limit.bytes - _size_of_errors(names)))
-
-    async def _shortened(self, result: Result) -> Result:
-        return unanswered(result.place, await self._name(result.place), FULL)._replace(usage=result.usage)
-
-    async def _name(self, place: int) -> str:
-        """Return the name of a line, however long that takes: a result that was spent on must not be lost for it."""
-        while True:
-            try:
-                return (await self._parts.line(self._held.record, place)).custom_id
-            except (DatabaseUnavailable, NoRoom):
-                await asyncio.sleep(RETRY_SECONDS)
+        return replace(self._limit, bytes=max(0, self._limit.bytes - sum(map(error_size, names))))
 
     async def _store(self, results: Sequence[Result], progress: Progress, limit: StorageLimit | None) -> None:
         record, steps = self._held.record, list[Step]()
@@ -117,9 +106,11 @@ class Journal:
         )
 
 
-def _size_of_errors(names: Iterable[str]) -> int:
-    """Return the bytes of short errors of lines with these names."""
-    return sum(len(unanswered(0, name, FULL).text) for name in names)
+def _never_begun(results: Sequence[Result], before: Progress) -> list[LineAgain]:
+    """Return what is to be stored of these lines, as far as none of them is noted as begun `before`."""
+    places = [result.place for result in results if result.place not in before.open]
+    known = {line[0]: line for line in before.again} if places else {}
+    return [known.get(place, (place, False, 0)) for place in places]
 
 
 def _fitting(results: Sequence[Result]) -> list[Result]:

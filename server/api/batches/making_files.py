@@ -21,8 +21,9 @@ _TYPE: Final = "application/jsonl"
 async def make_files(held: HeldBatch, parts: BatchParts, files: FileStore, gate: Gate) -> None:
     """Make those files that there is something for and that are not made yet.
 
-    The policy is asked whether the owner may create them. What they hold counts with the owner already, so that no
-    limit of what it may keep is in the way. Raises AccessDenied, BlobsUnavailable, and what the transactions raise.
+    The policy is asked whether the owner may create them. What they hold counts with the owner already, and room for
+    their records is kept, so that no limit of what it may keep is in the way. Raises AccessDenied, BlobsUnavailable,
+    and what the transactions raise.
     """
     if held.progress.outputs and not held.progress.output_file:
         await _make(held, parts, files, gate, is_error=False)
@@ -42,4 +43,5 @@ async def _make(held: HeldBatch, parts: BatchParts, files: FileStore, gate: Gate
         described = {"filename": name, "content_type": _TYPE, "purpose": PURPOSE}
         made = replace(progress, error_file=identity) if is_error else replace(progress, output_file=identity)
         async with held.changing(made) as step:
-            await upload.keep(described, PURPOSE, LIFETIME if lifetime is None else lifetime, [step])
+            beside = [step, *parts.giving_room(record, "error_file" if is_error else "output_file")]
+            await upload.keep(described, PURPOSE, LIFETIME if lifetime is None else lifetime, beside)

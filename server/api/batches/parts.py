@@ -1,4 +1,4 @@
-"""The parts of a batch that is not over: the list of its lines, and the results that have come.
+"""The parts of a batch that is not over: the list of its lines, the results that have come, and room for its end.
 
 All of them are gone once the files of the batch are made. They count with the owner of the batch.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
+from policy.vocabulary import Principal
 from server.storage.database.database import Step
 from server.storage.records.body import Body
 from server.storage.records.parts import RecordParts
@@ -24,8 +25,16 @@ OUTPUTS: Final = 1_000_000
 ERRORS: Final = 500_000_000
 """The numbers behind which the parts are that hold results: of lines that were answered, and of all others."""
 
+ROOM: Final = 900_000
+"""The number behind which the parts are that keep room for what comes at the end of a batch."""
+
+ROOMS: Final = {"output_file": 208, "error_file": 208, "errors": 400, "end": 320}
+"""Bytes that a batch keeps from its beginning for the records of the two files that it makes, for the first of its
+errors, and for what it tells once it is over.
+"""
+
 MOST_READ: Final = 64
-"""Lists of lines that a process remembers; those that were read first are forgotten first."""
+"""Lists of lines that a process remembers; those that it has not looked at for longest are forgotten first."""
 
 REMOVED_AT_ONCE: Final = 20
 """Parts that one transaction removes, at most; of large ones, `STEP_BYTES`."""
@@ -66,6 +75,18 @@ class BatchParts:
         """Return the step that adds results of lines that were not answered."""
         return self.parts.adding(record.id, ERRORS + number, _listed(text), record.owner)
 
+    def keeping_room(self, identity: str, owner: Principal | None) -> list[Step]:
+        """Return the steps that keep room for the end of a batch, which count with its owner."""
+        return [
+            self.parts.adding(identity, ROOM + number, {"room": "x" * size}, owner)
+            for number, size in enumerate(ROOMS.values(), 1)
+        ]
+
+    def giving_room(self, record: Record, *names: str) -> list[Step]:
+        """Return the steps that give room of those names, in the transaction that takes it."""
+        kept = [*ROOMS]
+        return [self.parts.removing(record.id, ROOM + kept.index(name) + 1) for name in names]
+
     async def line(self, record: Record, place: int) -> Line:
         """Return the line at that place, from 0 on."""
         key = record.id, place // LINES_OF_A_PART + 1
@@ -75,6 +96,8 @@ class BatchParts:
             listed = self._read[key] = [] if found is None else [Line(*line) for line in found["lines"]]
             while len(self._read) > MOST_READ:
                 self._read.popitem(last=False)
+        else:
+            self._read.move_to_end(key)
         return listed[place % LINES_OF_A_PART]
 
     async def result(self, record: Record, behind: int) -> bytes:

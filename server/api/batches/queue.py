@@ -22,6 +22,9 @@ MOST_WAITING_EACH: Final = 100
 MOST_WAITING: Final = 5_000
 """Batches of all callers that are not over."""
 
+LineAgain = tuple[int, bool, int]
+"""A line that is begun once more: its place, whether its request is paid, and how often it was tried."""
+
 _WAITING: Final = "waiting"
 _NAME: Final = "batches that are not over"
 
@@ -32,7 +35,7 @@ class Progress:
 
     `tries` counts the processes that have taken it since it came further. `indexed` parts list the lines. Those before
     `next` were begun, or have ended: `open` may have been spent on and have no result, and `again` are to be begun once
-    more, each with whether its request is paid and how often it was tried. `outputs` and `errors` are the numbers of
+    more. `outputs` and `errors` are the numbers of
     parts with results. Once no more lines are run, `ends` is the status that the batch comes to. `output_file` and
     `error_file` are made then. It `is_paused` while no process has to do with it. `writes` counts the times that the
     process that has it, and those before, have stored how far it has come. `address` is that of a caller without a
@@ -43,7 +46,7 @@ class Progress:
     indexed: int = 0
     next: int = 0
     open: tuple[int, ...] = ()
-    again: tuple[tuple[int, bool, int], ...] = ()
+    again: tuple[LineAgain, ...] = ()
     outputs: int = 0
     errors: int = 0
     ends: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from server.api.batches.lines import Again
-from server.api.batches.queue import Progress
+from server.api.batches.queue import LineAgain, Progress
 
 MOST_AGAIN: Final = 64
 """Lines of one batch that wait for another attempt; while there are so many, no others are begun."""
@@ -24,10 +24,8 @@ class Remaining:
         return bool(self._again) or self.next < self._total
 
     @property
-    def again(self) -> list[tuple[int, bool, int]]:
-        """The places of lines that are begun once more, each with whether its request is paid and how often it was
-        tried.
-        """
+    def again(self) -> list[LineAgain]:
+        """The lines that are begun once more."""
         return sorted((place, again.is_paid, again.tries) for place, again in self._again.items())
 
     @property

@@ -20,10 +20,7 @@ may keep no more.
 REASONS: Final = {
     EXPIRED: "this line could not be answered before the window of the batch was over; send it again",
     CANCELLED: "the batch was cancelled before this line was answered",
-    INTERRUPTED: (
-        "the server was stopped while it answered this line, and it isn't known how far that came; "
-        "it is not done again by itself, send it again if it is to be"
-    ),
+    INTERRUPTED: "the server was stopped with this line under way: it may have been spent; send it again if needed",
     FULL: "there is no room for an answer within what you may keep; delete something, and send this line again",
 }
 
@@ -41,10 +38,11 @@ _LINE_ENDS: Final = (
 class Result(NamedTuple):
     """The result of the line at `place`: one line of the output file, or of the error file if it `is_error`.
 
-    `usage` is what its answer tells of tokens.
+    `custom_id` is the name of the line, and `usage` what its answer tells of tokens.
     """
 
     place: int
+    custom_id: str
     is_error: bool
     text: bytes
     usage: Usage = NOTHING
@@ -62,7 +60,7 @@ def answered(place: int, custom_id: str, status: int, request_id: str, body: byt
         dumps(request_id).encode(),
         body or b"null",
     )
-    return Result(place, status >= 400, text)
+    return Result(place, custom_id, status >= 400, text)
 
 
 def refused(place: int, custom_id: str, error: ApiError, request_id: str) -> Result:
@@ -73,8 +71,16 @@ def refused(place: int, custom_id: str, error: ApiError, request_id: str) -> Res
 def unanswered(place: int, custom_id: str, code: str) -> Result:
     """Return the result of a line that has no answer for the reason of that code."""
     error = dumps({"code": code, "message": REASONS[code]}, separators=(",", ":")).encode()
-    return Result(place, True, b'{%b,"response":null,"error":%b}\n' % (_head(custom_id), error))
+    return Result(place, custom_id, True, b'{%b,"response":null,"error":%b}\n' % (_head(custom_id), error))
+
+
+def error_size(custom_id: str) -> int:
+    """Return the bytes that the result of a line without an answer takes at most."""
+    return _LONGEST + len(dumps(custom_id)) - len(dumps(""))
 
 
 def _head(custom_id: str) -> bytes:
     return f'"id":"batch_req_{token_hex(16)}","custom_id":{dumps(custom_id)}'.encode()
+
+
+_LONGEST: Final = max(len(unanswered(0, "", code).text) for code in REASONS)

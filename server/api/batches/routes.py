@@ -22,6 +22,7 @@ from server.api.batches.batch import (
 )
 from server.api.batches.body import CREATE_BATCH, CreateBatch
 from server.api.batches.held import HeldBatch
+from server.api.batches.parts import BatchParts
 from server.api.batches.queue import BatchQueue
 from server.api.batches.worker import Batches
 from server.api.files.store import FileStore
@@ -60,6 +61,7 @@ class BatchRoutes:
         self,
         records: GuardedStore,
         table: RecordTable,
+        parts: BatchParts,
         files: FileStore,
         queue: BatchQueue,
         batches: Batches,
@@ -67,6 +69,7 @@ class BatchRoutes:
     ) -> None:
         self._records = records
         self._table = table
+        self._parts = parts
         self._files = files
         self._queue = queue
         self._batches = batches
@@ -137,8 +140,10 @@ class BatchRoutes:
         if file.facet != _BATCH:
             sentence = f"`{_INPUT}` must be a file whose purpose is `{_BATCH}`; that of this one is `{file.facet}`"
             raise invalid(sentence, _INPUT, "invalid_value")
+        draft = Draft(identity, new_body(asked))
+        room = self._parts.keeping_room(identity, creation.owner)
         entering = self._queue.entering(identity, caller, address)
-        record = await self._records.create(creation, Draft(identity, new_body(asked)), [entering])
+        record = await self._records.create(creation, draft, [entering, *room])
         await self._batches.wake(identity)
         return json_response(batch_object(record))
 

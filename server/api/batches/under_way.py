@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -77,21 +77,23 @@ class UnderWay:
         """Write down what has come, and then begin these lines."""
         while self.results or begin or self._is_changed:
             self._is_changed = False
-            places = [*self.lines, *(running.place for running in begin)]
+            names = {running.place: running.line.custom_id for running in (*self.lines.values(), *begin)}
             try:
-                await self._write_some(places)
+                await self._write_some(names)
             except BaseException:
                 self.put_back(begin)
+                # They may be noted as begun, and are not.
+                self._is_changed = True
                 raise
             for running in begin:
                 self._start(running)
             begin = []
 
-    async def _write_some(self, places: Collection[int]) -> None:
+    async def _write_some(self, begun: Mapping[int, str]) -> None:
         """Write down the first of what has come; a transaction that has begun comes to its end."""
         # The results of lines that end before it begins are for the next one: here these lines are still under way.
         come = [*self.results]
-        writing = asyncio.ensure_future(self._journal.write(come, places, self._left.again, self._left.next))
+        writing = asyncio.ensure_future(self._journal.write(come, begun, self._left.again, self._left.next))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +20,7 @@ from server.api.batches.input_file import InputFile
 from server.api.batches.journal import Journal
 from server.api.batches.lines import LineTurns
 from server.api.batches.making_files import make_files
-from server.api.batches.parts import BatchParts
+from server.api.batches.parts import ROOMS, BatchParts
 from server.api.batches.running import Paused, Running
 from server.api.batches.validation import InvalidInput, LineError
 from server.api.files.store import FileStore
@@ -39,7 +39,7 @@ from server.json_input.reader import Reader
 from server.json_input.strict import Json
 from server.quota.counters import CountersUnavailable
 from server.quota.quota import QuotaExceeded
-from server.quota.storage_limit import StorageExceeded
+from server.quota.storage_limit import StorageExceeded, StorageLimit
 from server.storage.blobs.store import BlobMissing, BlobReading, BlobsUnavailable
 from server.storage.database.database import DatabaseUnavailable, Overtaken
 from server.storage.records.guarded import Contended, NotFound
@@ -188,6 +188,7 @@ class BatchWork:
                 if record.body["status"] == "in_progress"
                 else {**record.body, **errors}
             ),
+            self._parts.giving_room(held.record, "errors"),
         )
 
     async def _gate(self, held: HeldBatch, caller: ActingCaller) -> tuple[Gate, ApiError | None]:
@@ -242,7 +243,7 @@ class BatchWork:
             limit = gate.storage_limit_of(held.record.owner)
             await Checking(held, self._parts, self._reader, limit).check(file, record.body["bytes"])
         except InvalidInput as invalid:
-            await self._fail(held, invalid.errors)
+            await self._fail(held, invalid.errors, limit)
             return False
         except BlobMissing:
             await self._fail(held, [_told(error_of(NotFound(identity), ""), "input_file_id")])
@@ -253,13 +254,21 @@ class BatchWork:
             return False
         return True
 
-    async def _fail(self, held: HeldBatch, errors: Sequence[LineError]) -> None:
+    async def _fail(self, held: HeldBatch, errors: Sequence[LineError], limit: StorageLimit | None = None) -> None:
+        """End a batch with these errors; with the first one where there is no room within the limit for more."""
         shown: list[Json] = [error.shown() for error in errors]
+        try:
+            await self._close(held, "failed", limit, errors=shown)
+        except StorageExceeded:
+            await self._close(held, "failed", errors=shown[:1])
+
+    async def _close(self, held: HeldBatch, status: str, limit: StorageLimit | None = None, **members: Any) -> None:
+        """Give a batch its last status and these members, in the room that was kept for them."""
+        room = self._parts.giving_room(held.record, *ROOMS)
         await held.write(
-            replace(held.progress, ends=""),
-            lambda record: moved(record, "failed", errors=shown),
+            replace(held.progress, ends=""), lambda record: moved(record, status, **members), room, limit, 1
         )
-        self._count("failed")
+        self._count(status)
 
     async def _finish(self, held: HeldBatch) -> None:
         """Make the files, and end the batch."""
@@ -277,16 +286,12 @@ class BatchWork:
             await log_limit(gate, fault)
             raise
         progress = held.progress
-        await held.write(
-            replace(progress, ends=""),
-            lambda record: moved(
-                record,
-                progress.ends,
-                output_file_id=progress.output_file or None,
-                error_file_id=progress.error_file or None,
-            ),
+        await self._close(
+            held,
+            progress.ends,
+            output_file_id=progress.output_file or None,
+            error_file_id=progress.error_file or None,
         )
-        self._count(progress.ends)
 
     async def _clear(self, held: HeldBatch) -> None:
         """Remove what the batch needs no more, some at a time, and then the work."""

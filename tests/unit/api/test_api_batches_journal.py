@@ -1,25 +1,20 @@
-"""The journal of a batch while its database is away."""
+"""The journal of a batch: what is stored together, and what of it is left."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-import pytest
-
-from server.api.batches import journal as journal_module
 from server.api.batches.batch import new_body
 from server.api.batches.body import CreateBatch
 from server.api.batches.held import HeldBatch
 from server.api.batches.journal import Journal
-from server.api.batches.parts import BatchParts, Line
+from server.api.batches.parts import BatchParts
 from server.api.batches.queue import Progress
-from server.api.batches.results import Result
-from server.fairness.shares import NoRoom
+from server.api.batches.results import REASONS, Result, unanswered
 from server.quota.storage_limit import StorageExceeded, StorageLimit, Stored
-from server.storage.database.database import DatabaseUnavailable
-from server.storage.records.record import Draft, Record
+from server.storage.records.record import Draft
 
 LIMIT = StorageLimit(None, 10_000, "max_records", "max_bytes")
 
@@ -41,16 +36,7 @@ class Held:
 
 
 class Parts:
-    """The lists of lines, in a database that is away for the first of some questions."""
-
-    def __init__(self, *faults: Exception) -> None:
-        self._faults = [*faults]
-
-    async def line(self, _record: Record, place: int) -> Line:
-        """Return a line."""
-        if self._faults:
-            raise self._faults.pop(0)
-        return Line(f"line-{place}", 0, 2, streams=False)
+    """Makes no steps."""
 
     def output(self, *_given: Any) -> None:
         """Return no step."""
@@ -58,28 +44,37 @@ class Parts:
     error = output
 
 
-def stored(results: Sequence[Result], begun: Sequence[int], *faults: Exception) -> list[tuple[int, int | None]]:
+def journal_of(held: Held) -> Journal:
+    return Journal(cast(HeldBatch, held), cast(BatchParts, Parts()), LIMIT)
+
+
+def result(place: int, size: int = 3, *, is_error: bool = False) -> Result:
+    return Result(place, f"line-{place}", is_error=is_error, text=b"x" * size)
+
+
+def test_an_answer_leaves_room_for_errors_of_the_lines_beside_it() -> None:
+    held, names = Held(), {1: "a", 2: "b" * 500}
+    assert asyncio.run(journal_of(held).write([result(0)], names, (), 9)) == 1
+    room = sum(max(len(unanswered(0, name, code).text) for code in REASONS) for name in names.values())
+    assert held.stored == [(3, 10_000 - room)]
+
+
+def test_a_short_error_is_in_the_place_of_an_answer_without_room() -> None:
     held = Held()
-    journal = Journal(cast(HeldBatch, held), cast(BatchParts, Parts(*faults)), LIMIT)
-    assert asyncio.run(journal.write(results, begun, (), 9)) == len(results)
-    return held.stored
+    assert asyncio.run(journal_of(held).write([result(0, 2000)], {}, (), 9)) == 1
+    [(size, limit)] = held.stored
+    assert (size, limit) == (len(unanswered(0, "line-0", "insufficient_quota").text), None)
 
 
-@pytest.mark.parametrize("fault", [DatabaseUnavailable("away"), NoRoom("reads", of_caller=False)])
-def test_an_answer_is_stored_once_the_lines_beside_it_are_known(
-    monkeypatch: pytest.MonkeyPatch, fault: Exception
-) -> None:
-    monkeypatch.setattr(journal_module, "RETRY_SECONDS", 0)
-    [(size, limit)] = stored([Result(0, is_error=False, text=b"{}\n")], [1, 2], fault, fault)
-    assert size == 3
-    assert limit is not None
-    assert 9_000 < limit < 10_000
+def test_what_is_left_for_another_write_is_under_way_only_if_it_was_begun() -> None:
+    held = Held()
+    held.progress = replace(held.progress, again=((3, True, 2),))
+    # The first two have room together, and the others were never begun.
+    results = [result(0), *(result(place, 600, is_error=True) for place in (3, 4, 5))]
+    assert asyncio.run(journal_of(held).write(results, {8: "h"}, ((7, True, 1),), 9)) == 2
+    assert (held.progress.open, held.progress.again) == ((8,), ((4, False, 0), (5, False, 0), (7, True, 1)))
 
-
-def test_the_short_error_in_place_of_an_answer_is_stored_once_its_line_is_known(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(journal_module, "RETRY_SECONDS", 0)
-    [(size, limit)] = stored([Result(0, is_error=False, text=b"x" * 2000)], [], DatabaseUnavailable("away"))
-    assert 100 < size < 1000
-    assert limit is None
+    held.progress = replace(held.progress, open=(0, 4, 8), again=((3, True, 2), (5, True, 0)))
+    results = [result(place, 600) for place in (0, 3, 4, 5)]
+    assert asyncio.run(journal_of(held).write(results, {8: "h"}, (), 9)) == 1
+    assert (held.progress.open, held.progress.again) == ((4, 8), ((3, True, 2), (5, True, 0)))

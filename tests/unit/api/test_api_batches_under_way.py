@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from policy.vocabulary import Principal
@@ -23,9 +23,12 @@ class Written:
 
     def __init__(self) -> None:
         self.all: list[tuple[list[int], list[int]]] = []
+        self.again: list[int] = []
 
-    async def write(self, results: Sequence[Result], begun: Collection[int], _again: Any, _following: int) -> int:
+    async def write(self, results: Sequence[Result], begun: Mapping[int, str], again: Any, _following: int) -> int:
         """Note them; all results are written at once."""
+        await asyncio.sleep(0)
+        self.again = [place for place, *_ in again]
         self.all.append(([result.place for result in results], sorted(begun)))
         return len(results)
 
@@ -66,9 +69,9 @@ def test_a_line_that_ends_as_others_are_written_has_one_result() -> None:
     async def run() -> None:
         app, written, turns = Application(), Written(), LineTurns(16, None)
         lines = lines_of(app, written)
-        lines.results.append(Result(0, is_error=False, text=b"{}\n"))
+        lines.results.append(Result(0, "0", is_error=False, text=b"{}\n"))
         await lines.write([await line(turns, 1)])
-        lines.results.append(Result(0, is_error=False, text=b"{}\n"))
+        lines.results.append(Result(0, "0", is_error=False, text=b"{}\n"))
         await asyncio.sleep(0)
         asyncio.get_running_loop().call_soon(app.may_answer.set)
         await app.may_answer.wait()  # the line has its answer, and it is not told yet that it has ended
@@ -77,5 +80,20 @@ def test_a_line_that_ends_as_others_are_written_has_one_result() -> None:
             # What is stored as under way becomes an error where the server is killed then.
             assert not {*results} & {*under_way}
         assert written.all[-1] == ([1], [])
+
+    asyncio.run(run())
+
+
+def test_a_line_that_is_not_begun_after_all_is_not_noted_as_begun() -> None:
+    async def run() -> None:
+        written, turns = Written(), LineTurns(16, None)
+        lines = lines_of(Application(), written)
+        writing = asyncio.create_task(lines.write([await line(turns, 1)]))
+        await asyncio.sleep(0)
+        writing.cancel()  # as when the server stops
+        await asyncio.wait([writing])
+        assert written.all == [([], [1])]
+        await lines.leave()
+        assert (written.all[-1], written.again, turns.used) == (([], []), [1], 0)
 
     asyncio.run(run())
