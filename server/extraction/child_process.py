@@ -44,18 +44,21 @@ class ChildProcess:
     @classmethod
     async def start(cls, order: Order) -> ChildProcess:
         """Start a process, which sees nothing of the server's environment; raises Gone."""
-        to_child, child_in = socket.socketpair()
-        from_child, child_out = socket.socketpair()
-        with child_in, child_out:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            to_child, child_in = socket.socketpair()
+            theirs.enter_context(child_in)
             _, to = await asyncio.open_unix_connection(sock=to_child, limit=BLOCK)
+            ours.callback(to.transport.abort)
+            from_child, child_out = socket.socketpair()
+            theirs.enter_context(child_out)
             answers, back = await asyncio.open_unix_connection(sock=from_child, limit=BLOCK)
+            ours.callback(back.transport.abort)
             try:
                 # Nothing is awaited from here on, so a cancelled caller leaves no process behind.
                 child = cls(_spawn(child_in, child_out), answers, (to, back))
             except OSError as fault:
-                to.close()
-                back.close()
                 raise Gone(f"it can't be started: {fault.strerror}") from None
+            ours.pop_all()
             to.write(packed_order(order))
             return child
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
+from server.background.ends import to_its_end
 from server.extraction.charsets import charset_named
 from server.extraction.child_process import ChildProcess, Gone
 from server.extraction.confinement import WALLS, cpu_limit
@@ -55,7 +56,7 @@ class Extractor:
             _log.error("the process that reads files fails: %s", fault)
             raise _broken() from None
         finally:
-            await self._end(child)
+            await to_its_end(self._end(child))
 
     async def pieces(
         self,
@@ -85,8 +86,7 @@ class Extractor:
                 yield batch
         finally:
             feeding.cancel()
-            await asyncio.wait({feeding})
-            await self._end(child)
+            await to_its_end(self._end(child, feeding))
 
     async def close(self) -> None:
         """End all processes; files that are still read fail."""
@@ -153,7 +153,9 @@ class Extractor:
         self._children.add(child)
         return child
 
-    async def _end(self, child: ChildProcess) -> None:
+    async def _end(self, child: ChildProcess, *feeding: asyncio.Task[None]) -> None:
+        if feeding:
+            await asyncio.wait(feeding)
         await child.end()
         self._children.discard(child)
 

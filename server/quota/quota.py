@@ -13,6 +13,7 @@ from json import dumps
 from typing import Final
 
 from policy.vocabulary import Anonymous, Principal
+from server.background.ends import to_its_end
 from server.background.tasks import in_background
 from server.quota.counters import Charge, Counters, CountersUnavailable, Usage
 from server.quota.storage_limit import StorageLimit
@@ -179,11 +180,11 @@ class Quota:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Open the store for as long as the context lasts; raises CountersUnavailable."""
-        await self._counters.start()
         try:
+            await self._counters.start()
             yield
         finally:
-            await self._counters.close()
+            await to_its_end(self._counters.close())
 
     def _window(self) -> int:
         return int(self._now()) // self._period * self._period

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from server.background.ends import in_thread_to_its_end
 from server.quota.counters import FORGET_PAUSE, LOOKED_AT, Charge, CountersUnavailable, Usage
 
 _Result = TypeVar("_Result")
@@ -65,7 +66,7 @@ class SqliteCounters:
         self._writer: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open the file, and make in it what is missing; raises CountersUnavailable."""
+        """Open the file, and make in it what is missing; raises CountersUnavailable. It has to be closed then, too."""
         await self._run(self._open)
 
     async def close(self) -> None:
@@ -124,7 +125,7 @@ class SqliteCounters:
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await in_thread_to_its_end(work, threads=self._thread)
         except (sqlite3.Error, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise CountersUnavailable(f"the quotas in `{self._path}` can't be used: {reason}") from None

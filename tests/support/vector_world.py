@@ -198,6 +198,7 @@ async def vector_world(
         pep = PolicyEnforcementPoint(PolicyDecisionPoint(transport, None), log)
         table, blobs = RecordTable(database, "openai_files"), DirectoryBlobs(folder / "blobs")
         await blobs.start()
+        stack.push_async_callback(blobs.close)
         claims = BlobLeases(RecordTable(database, "claims"))
         deletions = FileDeletions(database, records.queue.notes.file_gone, records.queue.wake)
         files = FileStore(GuardedStore(table, FILE), claims, blobs, deletions)

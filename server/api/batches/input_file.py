@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
-from server.storage.blobs.store import BlobMissing, BlobReading
+from server.storage.blobs.store import BlobMissing, BlobReading, pieces_of
 
 KNOWN_SECONDS: Final = 1.0
 """Seconds between two looks whether the input file is still there."""
@@ -42,12 +42,9 @@ class InputFile:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield all of the file; raises BlobMissing and BlobsUnavailable."""
-        reading = await self._open()
-        try:
-            while piece := await reading.read():
+        async with pieces_of(await self._open()) as pieces:
+            async for piece in pieces:
                 yield piece
-        finally:
-            await reading.close()
 
     async def cut(self, start: int, end: int) -> bytes:
         """Return the bytes from `start` up to `end`; raises as `pieces` does. Going back means to begin anew."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from server.api.files.blob_leases import LEASE_SECONDS, BlobLeases
 from server.api.files.deletions import FileDeletions
 from server.authz.request_authorization import Gate
+from server.background.ends import to_its_end
 from server.fairness.shares import NoRoom
 from server.quota.storage_limit import StorageExceeded, Stored
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
@@ -58,7 +58,7 @@ class FileStore:
         try:
             yield upload
         finally:
-            await _to_its_end(upload.discard())
+            await to_its_end(upload.discard())
 
     async def open(self, record: Record) -> BlobReading:
         """Return the bytes of a file whose record the caller was given; raises BlobMissing and BlobsUnavailable."""
@@ -170,13 +170,3 @@ class Upload:
         if time.monotonic() - self._held_since > RENEWAL_SECONDS:
             await self._claims.renew(self._id)
             self._held_since = time.monotonic()
-
-
-async def _to_its_end(cleaning: Coroutine[Any, Any, None]) -> None:
-    """Return once the work is done, even if the request is cancelled before."""
-    task = asyncio.create_task(cleaning)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise

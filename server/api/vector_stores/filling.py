@@ -21,7 +21,7 @@ from server.api.vector_stores.store_record import StoreExpired, has_expired
 from server.authz.request_authorization import Gate
 from server.extraction.pieces import Chunking, Code, Piece, Unreadable
 from server.inference.provider import Fault, ProviderFailed
-from server.storage.blobs.store import BlobReading
+from server.storage.blobs.store import pieces_of
 from server.storage.records.record import Record
 from server.storage.vectors.index import Chunk, IndexUnavailable, Vector, VectorIndex, WrongDimensions
 
@@ -110,7 +110,7 @@ class Filling:
         check_model(store, model)
         room = await self._room(store, file)
         reading = await self._files.open(file)
-        async with aclosing(_bytes(reading)) as source:
+        async with pieces_of(reading) as source:
             pieces = self._extractor.pieces(
                 source,
                 reading.size,
@@ -232,12 +232,3 @@ def _chunking(link: Link, model: EmbeddingModel) -> Chunking:
         )
         raise Unreadable(Code.SERVER_ERROR, sentence)
     return Chunking(most, min(chunking.overlap, most // 2))
-
-
-async def _bytes(reading: BlobReading) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of a file, and close it at the end."""
-    try:
-        while piece := await reading.read():
-            yield piece
-    finally:
-        await reading.close()

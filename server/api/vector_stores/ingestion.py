@@ -24,6 +24,7 @@ from server.api.vector_stores.queue import IngestionQueue
 from server.api.vector_stores.store import VectorStores
 from server.api.vector_stores.work import MOST_TAKEN, Lease, has_waited
 from server.authz.request_authorization import Gate
+from server.background.ends import to_its_end
 from server.background.pauses import about, until_woken
 from server.background.tasks import BackgroundTasks, in_background
 from server.extraction.pieces import Code, Unreadable
@@ -135,7 +136,7 @@ class Ingestion:
         try:
             await self._attempt(held, store)
         except asyncio.CancelledError:
-            await asyncio.shield(self._give_back(held, makes_room=place.is_leaving))
+            await to_its_end(self._give_back(held, makes_room=place.is_leaving))
             raise
         except LeaseLost:
             await self._write(*self._queue.work.losing(held.lease))

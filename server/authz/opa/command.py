@@ -53,9 +53,11 @@ async def _said_of_version(binary: Path) -> tuple[bytes, int]:
         async with asyncio.timeout(_VERSION_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return b"", 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return output, process.returncode or 0
 
 

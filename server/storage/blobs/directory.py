@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+from server.background.ends import in_thread_to_its_end
 from server.storage.blobs.store import PIECE, BlobMissing, BlobsFull, BlobsUnavailable, BlobsUnusable, checked
 
 SPARED: Final = 256 * 1024 * 1024
@@ -79,9 +80,8 @@ class DirectoryBlobs:
 
     async def run(self, work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T:
         """Return the result of `work`, run in a thread; raise BlobsUnavailable for an error of the disk."""
-        loop = asyncio.get_running_loop()
         with self._reported():
-            return await _to_its_end(loop.run_in_executor(self._threads, lambda: work(*given, **named)))
+            return await in_thread_to_its_end(lambda: work(*given, **named), threads=self._threads)
 
     def _check_access(self) -> None:
         place = next(place for place in (self._folder, *self._folder.absolute().parents) if place.exists())
@@ -146,18 +146,6 @@ class DirectoryReading:
 
 class _Run(Protocol):
     async def __call__(self, work: Callable[_P, _T], *given: _P.args, **named: _P.kwargs) -> _T: ...
-
-
-async def _to_its_end(work: asyncio.Future[_T]) -> _T:
-    """Return the result of work in a thread; a cancelled caller waits for its end, since a thread can't be
-    interrupted.
-    """
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        with suppress(Exception):
-            await work
-        raise
 
 
 class _Output:

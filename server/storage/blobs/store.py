@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Final, Protocol
 
 PIECE: Final = 256 * 1024
@@ -58,6 +60,21 @@ class BlobReading(Protocol):
     async def close(self) -> None:
         """Stop reading."""
         ...
+
+
+@asynccontextmanager
+async def pieces_of(reading: BlobReading) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Yield the pieces of a blob, which is closed with the context, also where none of them was asked for."""
+    try:
+        async with aclosing(_pieces(reading)) as pieces:
+            yield pieces
+    finally:
+        await reading.close()
+
+
+async def _pieces(reading: BlobReading) -> AsyncGenerator[bytes, None]:
+    while piece := await reading.read():
+        yield piece
 
 
 class Blobs(Protocol):

@@ -97,8 +97,13 @@ class PostgresDatabase:
     async def close(self) -> None:
         """Close every connection."""
         pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            await pool.close()
+        try:
+            for pool in pools.values():
+                await pool.close()
+        except BaseException:
+            for pool in pools.values():
+                pool.terminate()
+            raise
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
         """Return the rows of a short statement that changes nothing; raise NoRoom and DatabaseUnavailable."""

@@ -12,6 +12,7 @@ from typing import Final
 
 import aiosqlite
 
+from server.background.ends import to_its_end
 from server.fairness.shares import FairShares
 from server.storage.database.database import (
     AlreadyThere,
@@ -71,9 +72,11 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Close the file."""
         self._writer = None
-        await self._listing.close()
-        await self._reading.close()
-        await self._writing.close()
+        await to_its_end(self._close())
+
+    async def _close(self) -> None:
+        for batches in (self._listing, self._reading, self._writing):
+            await batches.close()
 
     async def read(self, statement: str, *values: Value) -> list[Row]:
         """Return the rows of a short statement that changes nothing; raise NoRoom and DatabaseUnavailable."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import aiosqlite
 
+from server.background.ends import to_its_end
 from server.background.tasks import BackgroundTasks
 from server.storage.database.database import Row, Step
 
@@ -174,12 +175,15 @@ class SqliteBatches:
     async def connect(self) -> aiosqlite.Connection:
         """Return a further connection, which this object closes."""
         batch: list[_Work] = []
+        return await to_its_end(self._connected(batch))
+
+    async def _connected(self, batch: list[_Work]) -> aiosqlite.Connection:
         connection = await self._connecting(factory=partial(self._kind, batch))
         self._free.append((connection, batch))
         return connection
 
     async def close(self) -> None:
-        """Finish the waiting work, and close the connections."""
+        """Finish the waiting work, and close the connections, each of which has a thread."""
         await self._under_way.finish()
         connections, self._free = self._free, []
         for connection, _ in connections:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from server.background.ends import in_thread_to_its_end, to_its_end
 from server.storage.vectors.faiss_file import is_full
 from server.storage.vectors.faiss_loaded import LoadedStores
 from server.storage.vectors.faiss_rows import FaissRows, Row
@@ -48,9 +49,15 @@ class FaissIndex:
         self._marks: dict[str, deque[bytes]] = {}
         self._full = False
 
-    def running(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
         """Open the index in the background for as long as the context lasts; entering it waits for nothing."""
-        return self._opening.running(self._close)
+        try:
+            async with self._opening.running(self._close):
+                yield
+        finally:
+            for threads in (self._searching, self._changing):
+                threads.shutdown(wait=False)
 
     @property
     def fault(self) -> str | None:
@@ -73,14 +80,14 @@ class FaissIndex:
 
     async def _added(self, key: str, dimensions: int, placed: AsyncIterator[Sequence[Placed]]) -> int:
         rows = self._opening.opened()
-        batch, count = 0, 0
+        batch, count, undo = 0, 0, partial(rows.abandon, key)
         try:
             async for some in placed:
                 for start in range(0, len(some), STEP):
                     step = some[start : start + STEP]
                     vectors = await self._read(unit_vectors, [chunk.vector for _, chunk in step], dimensions)
                     if not batch:
-                        batch = await self._change(rows.begin, key, dimensions)
+                        batch = await self._change(rows.begin, key, dimensions, undo=undo)
                         self._begun.setdefault(key, set()).add(batch)
                     await self._change(rows.write, key, batch, step, vectors)
                     count += len(step)
@@ -89,7 +96,7 @@ class FaissIndex:
         except BaseException:
             if batch:
                 with suppress(IndexUnavailable):  # the next purge or start removes what can't be removed now
-                    await asyncio.shield(self._change(rows.abandon, key, batch))
+                    await to_its_end(self._change(self._loaded.abandon, key, batch))
             raise
         finally:
             self._begun.get(key, set()).discard(batch)
@@ -161,28 +168,30 @@ class FaissIndex:
         return True
 
     async def _open(self) -> FaissRows:
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._changing, _import)
-        await loop.run_in_executor(self._changing, self._rows.open)
+        await in_thread_to_its_end(_import, threads=self._changing)
+        await in_thread_to_its_end(self._rows.open, threads=self._changing, undo=lambda _: self._rows.close())
         return self._rows
 
     async def _close(self, rows: FaissRows) -> None:
         self._loaded.clear()
         # A thread ends what it does before others close its connection.
         for threads in (self._searching, self._changing):
-            await asyncio.to_thread(threads.shutdown)
-        await asyncio.to_thread(rows.close)
+            await in_thread_to_its_end(threads.shutdown)
+        await in_thread_to_its_end(rows.close)
 
     async def _read(self, work: Callable[..., T], *given: Any) -> T:
         """Return what `work` returns in a thread for searches; raises IndexUnavailable for an error of the file."""
         with _as_unavailable():
-            return await asyncio.get_running_loop().run_in_executor(self._searching, lambda: work(*given))
+            return await in_thread_to_its_end(partial(work, *given), threads=self._searching)
 
-    async def _change(self, work: Callable[..., T], *given: Any) -> T:
-        """Return what `work` returns in the thread for changes, and note whether the disk takes them."""
+    async def _change(self, work: Callable[..., T], *given: Any, undo: Callable[[T], None] | None = None) -> T:
+        """Return what `work` returns in the thread for changes, and note whether the disk takes them.
+
+        `undo` is called with what a cancelled caller doesn't get.
+        """
         try:
             with _as_unavailable():
-                done = await asyncio.get_running_loop().run_in_executor(self._changing, lambda: work(*given))
+                done = await in_thread_to_its_end(partial(work, *given), threads=self._changing, undo=undo)
         except IndexUnavailable as fault:
             self._full = self._full or str(fault) == FULL
             raise

@@ -116,8 +116,13 @@ class FaissRows:
             if not done.rowcount:
                 raise IndexUnavailable("the vector store has been removed")
 
+    def has_committed(self, batch: int) -> bool:
+        """Return whether the rows of a batch count."""
+        statement = "SELECT 1 FROM batches WHERE batch = ? AND committed"
+        return self._connection().execute(statement, (batch,)).fetchone() is not None
+
     def abandon(self, key: str, batch: int) -> None:
-        """Remove the rows of a batch that will never count."""
+        """Remove the rows of a batch that is not to count."""
         with self.file.changing() as connection:
             _delete(connection, key, "batch = ?", (batch,))
             connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))

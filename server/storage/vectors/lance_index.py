@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from server.background.ends import in_thread_to_its_end, to_its_end
 from server.storage.vectors import lance_queries, memory
 from server.storage.vectors.index import Chunk, Held, Hit, IndexUnavailable, Vector
 from server.storage.vectors.keys import checked, numbers
@@ -94,16 +95,14 @@ class LanceIndex:
         try:
             async for some in placed:
                 with self._written():
-                    await asyncio.to_thread(rows.write, some)
+                    await in_thread_to_its_end(partial(rows.write, some))
             if rows.count:
                 async with self._place.held(key, alone=False):
                     with self._written():
                         await self._tried(key, partial(self._append, rows), made_for=dimensions)
                 self._upkeep.committed(key)
         finally:
-            rows.close()
-            if rows.is_large:
-                await asyncio.to_thread(memory.give_back)
+            await in_thread_to_its_end(partial(_let_go, rows))
         return rows.count
 
     async def nearest(self, key: str, vector: Vector, parts: Sequence[int], limit: int) -> list[Hit]:
@@ -204,7 +203,8 @@ class LanceIndex:
         connection.close()
 
     async def _append(self, rows: NewRows, table: _Table) -> None:
-        await table.rows.add(rows.read(), write_parallelism=1)
+        # One that is cancelled would go on in LanceDB's threads for a while, and read a file that is closed by then.
+        await to_its_end(table.rows.add(rows.read(), write_parallelism=1))
 
     async def _delete(self, key: str, which: Any) -> None:
         async def delete(table: _Table) -> None:
@@ -294,3 +294,10 @@ class LanceIndex:
             self._full = self._full or str(fault) == FULL
             raise
         self._full = False
+
+
+def _let_go(rows: NewRows) -> None:
+    """Close the rows, whose file the disk may take a while to remove, and give back what they had of the memory."""
+    rows.close()
+    if rows.is_large:
+        memory.give_back()

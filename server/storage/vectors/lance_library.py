@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
+from server.background.ends import in_thread_to_its_end
 from server.storage.vectors import memory
 from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.opening import FULL, Unusable
@@ -71,7 +73,7 @@ async def connected(uri: str, options: Mapping[str, str]) -> Any:
     # Threads get the priority of the one that starts them, and LanceDB starts its own at its first use.
     with ThreadPoolExecutor(1, "lancedb", initializer=_give_way) as threads:
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, _connect, uri, dict(options))
+            return await in_thread_to_its_end(partial(_connect, uri, dict(options)), threads=threads, undo=_close)
         except FAULTS as fault:
             raise Unusable(f"the vector index can't be opened ({type(fault).__name__})") from None
 
@@ -131,6 +133,10 @@ def _connect(uri: str, options: dict[str, str]) -> Any:
         )
 
     return asyncio.run(connect())
+
+
+def _close(connection: Any) -> None:
+    connection.close()
 
 
 def _give_way() -> None:

@@ -10,9 +10,11 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from server.background.ends import in_thread_to_its_end
 from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.keys import checked
 from server.storage.vectors.opening import Unusable, make_folder
@@ -129,7 +131,8 @@ class Directory:
         until = time.monotonic() + (ALONE_SECONDS if alone else LOCK_SECONDS)
         wanted = (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB
         try:
-            lock = await asyncio.to_thread(_opened, self._folder / _LOCKS / checked(key))
+            path = self._folder / _LOCKS / checked(key)
+            lock = await in_thread_to_its_end(partial(_opened, path), undo=os.close)
         except OSError:
             raise IndexUnavailable("the locks of the vector index can't be used") from None
         try:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from server.background.ends import to_its_end
 from server.background.faults import log_fault
 from server.background.tasks import BackgroundTasks
 from server.fairness.caller import CURRENT, SERVER
@@ -70,10 +71,7 @@ class Opening(Generic[T]):
             yield
         finally:
             self._runs = False
-            await tasks.cancel()
-            made, self._made, self._fault = self._made, None, STOPPED
-            if made is not None and close is not None:
-                await close(made)
+            await to_its_end(self._ended(tasks, close))
 
     def opened(self) -> T:
         """Return what was opened; raise IndexUnavailable until then."""
@@ -81,6 +79,12 @@ class Opening(Generic[T]):
             return self._made
         self._wanted.set()
         raise IndexUnavailable(self._fault or STARTING, starting=self._runs and self._fault in (STARTING, None))
+
+    async def _ended(self, tasks: BackgroundTasks, close: Callable[[T], Awaitable[None]] | None) -> None:
+        await tasks.cancel()
+        made, self._made, self._fault = self._made, None, STOPPED
+        if made is not None and close is not None:
+            await close(made)
 
     async def _open(self) -> None:
         if self._lazily:

@@ -104,6 +104,7 @@ class NewRows:
         self._held: list[Any] = []
         self._bytes = 0
         self._file: IO[bytes] | None = None
+        self._readings: list[Any] = []
         self._writer: Any = None
 
     def write(self, placed: Sequence[Placed]) -> None:
@@ -122,7 +123,7 @@ class NewRows:
         return self._bytes > HELD_BYTES
 
     def read(self) -> Any:
-        """Return a reader of all rows, as often as it is asked for."""
+        """Return a reader of all rows, as often as it is asked for; it is of no use after `close`."""
         import pyarrow as pa
 
         if self._writer is None:
@@ -134,13 +135,17 @@ class NewRows:
         # By its descriptor, LanceDB's threads read it without Python's lock.
         opened = DESCRIPTORS / str(self._file.fileno())
         if opened.exists():
-            return pa.ipc.open_stream(pa.OSFile(str(opened)))
+            self._readings.append(pa.OSFile(str(opened)))
+            return pa.ipc.open_stream(self._readings[-1])
         self._file.seek(0)
         return pa.ipc.open_stream(pa.PythonFile(self._file, mode="r"))
 
     def close(self) -> None:
-        """Drop the rows."""
+        """Drop the rows, once nothing reads them any more."""
         self._held.clear()
+        # LanceDB drops a reader some time after its last use, and without this the disk had its file until then.
+        for reading in self._readings:
+            reading.close()
         if self._file is not None:
             self._file.close()
 

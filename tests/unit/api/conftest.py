@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
@@ -42,13 +43,19 @@ InWorld = Callable[[Callable[[VectorWorld], Awaitable[None]]], None]
 @pytest.fixture(scope="module")
 def vectors(opa_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InWorld]:
     """Runs a piece of work in the world of the module; each test has stores of its own."""
-    folder = tmp_path_factory.mktemp("vectors")
+    with in_world(opa_binary, tmp_path_factory.mktemp("vectors")) as run:
+        yield run
+
+
+@contextmanager
+def in_world(opa_binary: Path, folder: Path, *, work: bool = True) -> Iterator[InWorld]:
+    """Run pieces of work in a world; without `work` nothing is ingested or purged by itself."""
     with (
         OpaServer(opa_binary, compile_config(dedent(POLICY)).archive) as opa,
         empty_sqlite(folder) as make,
         asyncio.Runner() as runner,
     ):
-        world = vector_world(make, folder, opa.address, LanceIndex(Directory(folder / "vectors")))
+        world = vector_world(make, folder, opa.address, LanceIndex(Directory(folder / "vectors")), work=work)
         made = runner.run(world.__aenter__())
         yield lambda work: runner.run(work(made))
         runner.run(world.__aexit__(None, None, None))
