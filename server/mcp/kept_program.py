@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
+from server.fairness.shares import Turn
 from server.json_input.body_parser import BodyCheck
 from server.json_input.strict import Json
 from server.mcp.faults import McpFailed
@@ -29,6 +31,7 @@ class KeptProgram:
         self._stdio: Stdio | None = None
         self._opening = asyncio.Lock()
         self._calls = 0
+        self._leave: Turn | None = None
         self._is_over = False
 
     @property
@@ -41,18 +44,14 @@ class KeptProgram:
         if method == "ping" and (self._stdio is None or self._stdio.is_over):
             # None is started to be asked whether it runs.
             return {}
-        self._calls += 1
-        try:
-            stdio = await self._running()
+        # To ask whether it runs, nothing else has to make room.
+        async with self._used(is_call=method != "ping") as stdio:
             return await stdio.request(method, params, look, seconds)
-        finally:
-            self._calls -= 1
-            if not self._calls and self._stdio is not None and not self._stdio.is_over:
-                self._wire.processes.idle(self._stdio)
 
     async def notify(self, method: str, params: Json | None = None) -> None:
         """Send a message that has no answer."""
-        await (await self._running()).notify(method, params)
+        async with self._used(is_call=True) as stdio:
+            await stdio.notify(method, params)
 
     async def close(self) -> None:
         """End the process."""
@@ -60,11 +59,28 @@ class KeptProgram:
         if self._stdio is not None:
             await self._stdio.close()
 
-    async def _running(self) -> Stdio:
+    @asynccontextmanager
+    async def _used(self, *, is_call: bool) -> AsyncIterator[Stdio]:
+        """Give the process, which makes no way in the meantime."""
+        self._calls += 1
+        try:
+            yield await self._running(is_call=is_call)
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                if self._leave is not None:
+                    self._leave.end()
+                    self._leave = None
+                if self._stdio is not None and not self._stdio.is_over:
+                    self._wire.processes.idle(self._stdio)
+
+    async def _running(self, *, is_call: bool) -> Stdio:
         """Return the process, which does not make way until it is idle again."""
         async with self._opening:
             if self._is_over:
                 raise McpFailed(ENDED)
+            if is_call and self._leave is None:
+                self._leave = await self._wire.processes.call()
             if self._stdio is not None and not self._stdio.is_over:
                 self._wire.processes.busy(self._stdio)
                 return self._stdio

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Protocol
 
 from server.fairness.caller import CURRENT, Caller
-from server.fairness.shares import FairShares, Share, Turn
+from server.fairness.shares import FairShares, NoRoom, Share, Turn
 
 
 class Yielding(Protocol):
@@ -25,10 +27,13 @@ class Yielding(Protocol):
 class Places:
     """Hands out the places of `share`; a program without a call under way is `idle`, and makes way where one is waited
     for.
+
+    A caller has calls under way in one program, and in `further` ones as far as that share goes.
     """
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, further: Share) -> None:
         self._shares = FairShares(share)
+        self._called = (FairShares(replace(share, each=1)), FairShares(further))
         self._waiting = Counter[Caller]()
         self._idle: dict[Yielding, None] = {}
         self._leaving: set[Yielding] = set()
@@ -37,6 +42,21 @@ class Places:
     def used(self) -> int:
         """Places that are taken."""
         return self._shares.used
+
+    @property
+    def called(self) -> int:
+        """Programs with calls under way."""
+        return sum(shares.used for shares in self._called)
+
+    async def call(self) -> Turn:
+        """Return leave for the current caller to call a program, which ends once no call of it is under way.
+
+        Raises NoRoom where there is none within the share's `seconds`.
+        """
+        for shares in self._called:
+            if (turn := shares.take_now()) is not None:
+                return turn
+        return await _either(*self._called)
 
     async def take(self) -> Turn:
         """Return a place for the current caller, which its holder has to end.
@@ -91,3 +111,23 @@ class Places:
         return sum(
             min(count, most - self._shares.held(caller) + leaving[caller]) for caller, count in self._waiting.items()
         )
+
+
+async def _either(*each: FairShares) -> Turn:
+    """Return a turn of one of these, the first that there is; raises the NoRoom of the last one."""
+    waits = [asyncio.create_task(shares.take(), name="place of a program of tools") for shares in each]
+    taken: Turn | None = None
+    try:
+        for wait in asyncio.as_completed(waits):
+            try:
+                taken = await wait
+            except NoRoom:
+                continue
+            return taken
+        return await waits[-1]
+    finally:
+        for waiting in waits:
+            waiting.cancel()
+        for found in await asyncio.gather(*waits, return_exceptions=True):
+            if isinstance(found, Turn) and found is not taken:
+                found.end()

@@ -18,8 +18,14 @@ from server.fairness.shares import Share
 from server.mcp import launcher
 from server.mcp.faults import McpFailed
 
-PROGRAMS: Final = Share("programs of tools", 32, 4, waiting=256, waiting_each=16, seconds=10.0)
+PROGRAMS: Final = Share("programs of tools", 40, 4, waiting=256, waiting_each=16, seconds=10.0)
 """Processes of servers of tools. Each belongs to one caller, and some are kept for its next request."""
+
+FURTHER: Final = Share("programs of tools beside another one", 24, 3, waiting=256, waiting_each=16, seconds=10.0)
+"""Programs that are called for a caller who has calls under way in another program.
+
+All other places are for callers who have none, so that those with several programs keep no other one out.
+"""
 
 GRACE_SECONDS: Final = 1.0
 """Seconds that a program has to end by itself once its input has ended; then it is killed."""

@@ -20,7 +20,7 @@ from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson, Json
 from server.mcp.faults import HttpFailed, McpFailed
 from server.mcp.places import Places
-from server.mcp.programs import PROGRAMS, Program
+from server.mcp.programs import FURTHER, PROGRAMS, Program
 from server.net.log_filter import quieten_clients
 from server.net.outbound import GuardedResolver, Lookup, Reach, Unreachable, look_up
 
@@ -72,7 +72,7 @@ class Wire:
     ) -> None:
         self.reach = reach
         self.programs = programs or {}
-        self.processes = Places(PROGRAMS)
+        self.processes = Places(PROGRAMS, FURTHER)
         self.background = BackgroundTasks()
         self._reader = reader
         self._tls = tls

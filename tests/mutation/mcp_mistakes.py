@@ -269,6 +269,24 @@ MCP_MISTAKES = (
         "signal.SIG_BLOCK, _AWAITED",
     ),
     Mistake(
+        "callers with several programs may call them in all places",
+        "server/mcp/places.py",
+        "(FairShares(replace(share, each=1)), FairShares(further))",
+        "(FairShares(share),)",
+    ),
+    Mistake(
+        "the leave to call a program is never given back",
+        "server/mcp/kept_program.py",
+        "                    self._leave.end()\n",
+        "",
+    ),
+    Mistake(
+        "a place that is given to a caller who has another one by then is lost",
+        "server/mcp/places.py",
+        "                found.end()\n",
+        "                pass\n",
+    ),
+    Mistake(
         "a program that is idle makes no way",
         "server/mcp/places.py",
         "            self._make_way()\n            return",

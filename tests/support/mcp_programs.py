@@ -37,7 +37,7 @@ async def running() -> AsyncIterator[Sessions]:
     sessions = Sessions(Wire(Reach(), reader, programs=programs))
     async with sessions.running():
         yield sessions
-    assert sessions.wire.processes.used == 0
+    assert (sessions.wire.processes.used, sessions.wire.processes.called) == (0, 0)
     await reader.close()
 
 

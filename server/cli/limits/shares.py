@@ -59,6 +59,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(mcp_wire.EXCHANGES),
     Shared(mcp_wire.INCOMING, unit="bytes"),
     Shared(mcp_programs.PROGRAMS),
+    Shared(mcp_programs.FURTHER),
     Shared(mcp_wire.READ, "in one turn of the event loop"),
     Shared(outbound.RESOLVING),
     Shared(vector_answers.ROOM, unit="bytes"),

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import pytest
+
 from server.fairness.caller import CURRENT, Caller
-from server.fairness.shares import Turn
+from server.fairness.shares import NoRoom, Turn
 from server.mcp.places import Places
-from server.mcp.programs import PROGRAMS
+from server.mcp.programs import FURTHER, PROGRAMS
 from tests.support.mcp_client import ALICE, BOB
 
 CAROL: Caller = ("principal", "https://issuer", "carol")
@@ -29,7 +31,7 @@ class Idle:
 
 def run(course: Callable[[Places], Awaitable[None]]) -> None:
     async def whole() -> None:
-        await course(Places(replace(PROGRAMS, capacity=3, each=2, seconds=10.0)))
+        await course(Places(replace(PROGRAMS, capacity=3, each=2, seconds=10.0), FURTHER))
 
     asyncio.run(whole())
 
@@ -86,3 +88,54 @@ def test_a_caller_that_has_all_of_its_places_gets_the_one_that_its_own_program_l
         assert other.ways == 0
 
     run(course)
+
+
+async def calling(places: Places, caller: Caller) -> Turn:
+    CURRENT.set(caller)
+    return await places.call()
+
+
+def test_a_caller_without_a_call_under_way_gets_leave_at_once_whatever_others_do() -> None:
+    async def course() -> None:
+        places = Places(PROGRAMS, replace(FURTHER, seconds=0.05))
+        greedy: list[Caller] = [("principal", "https://issuer", str(number)) for number in range(8)]
+        held = [await calling(places, caller) for _ in range(PROGRAMS.each) for caller in greedy]
+        others: list[Caller] = [("principal", "https://issuer", f"other {number}") for number in range(8)]
+        async with asyncio.timeout(0.05):
+            firsts = [await calling(places, caller) for caller in others]
+        # None of these has a second one for as long as the others go on.
+        with pytest.raises(NoRoom) as full:
+            await calling(places, others[0])
+        assert not full.value.of_caller
+        with pytest.raises(NoRoom) as own:
+            await calling(places, greedy[0])
+        assert own.value.of_caller
+        for turn in (*held, *firsts):
+            turn.end()
+
+    asyncio.run(course())
+
+
+@pytest.mark.parametrize("ended", [(0,), (2,), (0, 2)])
+def test_a_further_program_is_called_once_any_of_the_caller_or_another_further_one_is_done(
+    ended: tuple[int, ...],
+) -> None:
+    async def course() -> None:
+        places = Places(PROGRAMS, replace(FURTHER, capacity=1, each=1, seconds=10.0))
+        held = [await calling(places, ALICE), await calling(places, BOB), await calling(places, BOB)]
+        waiting = asyncio.create_task(calling(places, ALICE))
+        given_up = asyncio.create_task(calling(places, ALICE))
+        assert not (await asyncio.wait([waiting], timeout=0.01))[0]
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        for number in ended:
+            held[number].end()
+        async with asyncio.timeout(1):
+            taken = await waiting
+        # Nothing is kept of what it waited for beside that.
+        taken.end()
+        for turn in held:
+            turn.end()
+        assert places.called == 0
+
+    asyncio.run(course())

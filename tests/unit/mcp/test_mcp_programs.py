@@ -155,6 +155,26 @@ def test_a_program_makes_way_at_once_unless_a_call_is_under_way(monkeypatch: pyt
     run(course)
 
 
+def test_calls_without_end_in_several_programs_keep_no_other_caller_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire_module, "PROGRAMS", replace(wire_module.PROGRAMS, capacity=4, each=2))
+    monkeypatch.setattr(wire_module, "FURTHER", replace(wire_module.FURTHER, capacity=1, each=1))
+    third: Caller = ("principal", "https://issuer", "carol")
+
+    async def course(sessions: Sessions) -> None:
+        greedy = [(owner, group) for group in ("one", "two") for owner in (ALICE, BOB)]
+        under_way = [asyncio.create_task(call(sessions, "never", group, owner)) for owner, group in greedy]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(9):
+            assert await call(sessions, "echo", owner=third, text="x") == "x"
+        # No call of the others was cut.
+        assert not any(each.done() for each in under_way)
+        for each in under_way:
+            each.cancel()
+        await asyncio.wait(under_way)
+
+    run(course)
+
+
 def test_a_place_that_is_waited_for_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire_module, "PROGRAMS", replace(wire_module.PROGRAMS, capacity=1, each=1, seconds=0.3))
 
