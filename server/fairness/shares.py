@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from types import TracebackType
@@ -91,15 +91,17 @@ class _Wait:
     turn: asyncio.Future[Turn]
 
 
-@dataclass(slots=True, eq=False)
 class _Holder:
     """A caller that holds units or waits for them; `given` is its virtual time."""
 
-    caller: Caller
-    given: float
-    held: int = 0
-    queued: bool = False
-    waits: deque[_Wait] = field(default_factory=deque)
+    __slots__ = ("caller", "given", "held", "queued", "waits")
+
+    def __init__(self, caller: Caller, given: float) -> None:
+        self.caller = caller
+        self.given = given
+        self.held = 0
+        self.queued = False
+        self.waits: deque[_Wait] = deque()
 
 
 class _HeldTurn(AbstractAsyncContextManager["Turn"]):
@@ -252,6 +254,11 @@ class FairShares:
     def _give_back(self, holder: _Holder, size: int) -> None:
         holder.held -= size
         self._used -= size
+        if not (self._waiting or self._next):
+            # Nearly every turn ends so: the holder, which waits for nothing either, is dropped as `_forget` does it.
+            if not holder.held:
+                self._holders.pop(holder.caller, None)
+            return
         if not holder.held:
             self._forget(holder)
         if self._waiting or self._next:

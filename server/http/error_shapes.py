@@ -34,6 +34,8 @@ def is_anthropics(scope: Scope) -> bool:
     models and says its version.
     """
     path: str = scope["path"]
+    if not path.startswith((_MESSAGES, _MODELS)):
+        return False
     if path.rstrip("/") == _MESSAGES or path.startswith(f"{_MESSAGES}/"):
         return True
     is_of_models = path.rstrip("/") == _MODELS or path.startswith(f"{_MODELS}/")

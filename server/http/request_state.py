@@ -46,7 +46,7 @@ def scope_of(call: RequestState) -> dict[str, RequestState]:
 
 def gate_of(scope: Scope) -> Gate:
     """Return the way to the policy of a request that has passed `RouteGuard`."""
-    gate = state_of(scope).gate
+    gate: Gate | None = scope[_KEY].gate
     if gate is None:
         raise RuntimeError("a handler ran in front of the route guard")
     return gate
@@ -54,7 +54,7 @@ def gate_of(scope: Scope) -> Gate:
 
 def turn_of(scope: Scope) -> RequestTurn:
     """Return the turn of a request that has passed `FairTurns`."""
-    turn = state_of(scope).turn
+    turn: RequestTurn | None = scope[_KEY].turn
     if turn is None:
         raise RuntimeError("a handler ran in front of the fair turns")
     return turn

@@ -291,6 +291,8 @@ class Admission:
 
     def passing(self, path: str, principal: Principal | Anonymous, address: str) -> AbstractContextManager[None]:
         """Hold a place for a request to that path, as `ConcurrencyLimit.passing` does; free paths have their own."""
+        if self.concurrency.most is None:
+            return _OPEN
         return self.concurrency.passing(at_path(path, caller_of(principal, address)))
 
     def passing_later(self, principal: Principal | Anonymous, address: str) -> AbstractContextManager[None]:

@@ -101,11 +101,11 @@ class ShieldedStream:
         if self._size > MOST_HELD:
             raise _failed(f"more than {MOST_HELD} bytes of the stream wait to be checked")
         if event.startswith(_DATA):
-            same = self._form.passed(event[: -len(_END)])
-            if same is None:
-                self._note(loads(event[len(_DATA) :]), event[: -len(_END)])
+            same: list[bytes | memoryview] = []
+            if self._form.pass_on((event[: -len(_END)],), same):
+                self._add(self._path, loads(b'"%b"' % bytes(same[1])))
             else:
-                self._add(self._path, loads(b'"%b"' % same[1]))
+                self._note(loads(event[len(_DATA) :]), event[: -len(_END)])
         self._held.append((event, self._arrived))
 
     def _note(self, chunk: Any, event: bytes) -> None:
@@ -124,7 +124,7 @@ class ShieldedStream:
         if len(slots) == 1 and slots[0].key == "content" and chunk["choices"][0].keys() >= _LEARNED:
             # Most chunks of a stream differ from it in this text alone.
             self._path = slots[0].path
-            self._form.learn(event, chunk)
+            self._form.learn(event, chunk, event[len(_DATA) :])
 
     def _add(self, path: str, text: str) -> None:
         if path not in self._texts and len(self._texts) >= MOST_TEXTS:

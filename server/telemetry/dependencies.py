@@ -126,7 +126,8 @@ class Dependency:
             return
         strain = None if self.strain is None else self.strain()
         state = State.OK if strain is None else State.DEGRADED
-        if (self.finding.state, self.finding.reason) != (state, strain):
+        finding = self.finding
+        if finding.state is not state or finding.reason != strain:
             self._find(state, strain)
 
     def failed(self, reason: str) -> None:

@@ -187,7 +187,7 @@ class ObservedChat:
         events, use = await self._asked(request, self._model.stream)
         use.accepted()
         # The request, which may be large, is not kept for the stream.
-        return _ObservedStream(events, use, replace(request, payload=b"", unasked=None))
+        return _ObservedStream(events, use, ChatRequest(request.model_id, b"", request_id=request.request_id))
 
     async def _asked(self, request: ChatRequest, ask: Callable[[ChatRequest], Awaitable[Answer]]) -> tuple[Answer, Use]:
         """Return what the model answers, and the use that has begun with it."""

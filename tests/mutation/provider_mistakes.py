@@ -32,8 +32,8 @@ PROVIDER_MISTAKES = (
     Mistake(
         "an error in a chunk of the known form is passed on",
         "server/inference/answers/same_form.py",
-        " or _INSIDE.fullmatch(text) is None:",
-        ":",
+        "if _INSIDE.fullmatch(text) is None or not (",
+        "if not (",
     ),
     Mistake(
         "a member that comes again in disguise is passed on in the known form",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -139,7 +138,7 @@ class Asking:
         def attempt(model: Model) -> Attempt:
             made = self._attempt(gate, raw, body, model, task, wanted(body, model), attached, once)
             # Looked up when the request is sent: other candidates may require other shields.
-            return made if guard is None else replace(made, chat=ShieldedChat(made.chat, guard))
+            return made if guard is None else Attempt(model, ShieldedChat(made.chat, guard), made.request)
 
         try:
             if model.names_others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import Final
 
 from server.inference.answers.model_name import QUICK, ModelNaming
@@ -93,15 +94,16 @@ class EventRelay:
         events, labour = self._events, 0
         try:
             while events and labour < QUICK and not self.done:
+                same = self._form.pass_on(islice(events, -(-(QUICK - labour) // _EACH)), passed)
+                if same:
+                    labour += same * _EACH
+                    for _ in range(same):
+                        events.popleft()
+                    continue
                 # A heavy event is passed on in a call of its own.
-                if len(events[0]) > QUICK and (passed or labour):
+                if labour and len(events[0]) > QUICK:
                     break
                 event = events.popleft()
-                same = self._form.passed(event)
-                if same is not None:
-                    passed += same
-                    labour += _EACH
-                    continue
                 labour += _EACH + len(event)
                 self._pass(event, passed)
         except ToldError as error:
@@ -138,10 +140,11 @@ class EventRelay:
             self.begun = True
         elif payload:
             shaped = self._shape.chunk(decoded(payload))
-            passed += (_DATA, encoded(shaped, payload), _END)
+            sent = encoded(shaped, payload)
+            passed += (_DATA, sent, _END)
             self.begun = True
             if self._shape.differs_in_texts:
-                self._form.learn(event, shaped)
+                self._form.learn(event, shaped, sent)
         elif event.startswith(b":"):
             passed.append(_PING)
 

@@ -8,6 +8,7 @@ between them is checked to be the inside of one string of JSON. Anything else is
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from server.inference.answers.plain import encoded
@@ -18,8 +19,6 @@ MOST: Final = 4 * 1024
 
 _TEXTS: Final = ("content", "reasoning_content", "reasoning")
 _DATA: Final = b"data: "
-_MARK: Final = "\x00here\x00"
-_WRITTEN_MARK: Final = encoded(_MARK)[1:-1]
 _COLON: Final = re.compile(rb"[ ]?:[ ]?")
 _INSIDE: Final = re.compile(rb'[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+')
 
@@ -29,24 +28,29 @@ class SameForm:
 
     def __init__(self) -> None:
         self._begin = self._end = self._new_begin = self._new_end = b""
+        self._inside = slice(0, 0)
+        self._least = 0
 
-    def passed(self, event: bytes) -> tuple[bytes, bytes, bytes] | None:
-        """Return the pieces of what is sent for an event; None if the event isn't certainly of the form."""
-        begin, end = self._begin, self._end
-        if not begin or not event.startswith(begin) or not event.endswith(end):
-            return None
-        text = event[len(begin) : -len(end)]
-        if len(event) < len(begin) + len(end) or len(event) > MOST or _INSIDE.fullmatch(text) is None:
-            return None
-        if not text.isascii():
-            try:
-                text.decode()
-            except UnicodeDecodeError:
-                return None
-        return self._new_begin, text, self._new_end
+    def pass_on(self, events: Iterable[bytes], passed: list[bytes | memoryview]) -> int:
+        """Add what is sent for the first of `events` to `passed`, three pieces each, the text in the middle.
 
-    def learn(self, event: bytes, shaped: Json) -> None:
-        """Remember an event, one line, and the chunk that the plain path has made of it."""
+        Return how many those are; the first event that isn't certainly of the form ends them.
+        """
+        count, begin, end, inside, least = 0, self._begin, self._end, self._inside, self._least
+        if not begin:
+            return count
+        for event in events:
+            if not event.startswith(begin) or not event.endswith(end) or not least <= len(event) <= MOST:
+                break
+            text = event[inside]
+            if _INSIDE.fullmatch(text) is None or not (text.isascii() or _is_utf8(text)):
+                break
+            passed += (self._new_begin, text, self._new_end)
+            count += 1
+        return count
+
+    def learn(self, event: bytes, shaped: Json, sent: bytes) -> None:
+        """Remember an event, one line, with the chunk that the plain path has made of it, and the text of that."""
         self._begin = b""
         delta = _plain_delta(shaped)
         if delta is None or len(event) > MOST:
@@ -62,12 +66,22 @@ class SameForm:
         # An escape might spell the member's name a second time.
         if b"\\u" in before or b"\\u" in behind:
             return
-        delta[name] = _MARK
-        begin, mark, end = encoded(shaped, event[len(_DATA) :]).partition(_WRITTEN_MARK)
-        delta[name] = text
-        if mark and _WRITTEN_MARK not in end:
-            self._begin, self._end = before, behind
-            self._new_begin, self._new_end = _DATA + begin, end + b"\n\n"
+        # So it must be in what is sent, where no escape spells the name.
+        named = _COLON.match(sent, sent.find(key) + len(key))
+        if sent.count(key) != 1 or named is None or not sent.startswith(written, named.end()):
+            return
+        self._begin, self._end = before, behind
+        self._inside, self._least = slice(len(before), -len(behind)), len(before) + len(behind)
+        self._new_begin = _DATA + sent[: named.end() + 1]
+        self._new_end = sent[named.end() + len(written) - 1 :] + b"\n\n"
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _plain_delta(shaped: Json) -> Json | None:

@@ -19,6 +19,7 @@ MOST_CHOICES: Final = 128
 
 _ERROR_KINDS: Final = frozenset({"error"})
 _SAYS_WHY: Final = ("message", "detail", "errors")
+_OBJECT_OR_NULL: Final = (dict, type(None))
 
 
 def told_error(document: Json) -> bool:
@@ -27,7 +28,7 @@ def told_error(document: Json) -> bool:
         return True
     if document.get("object") in _ERROR_KINDS or document.get("type") in _ERROR_KINDS:
         return True
-    is_part = any(name in document for name in ("choices", "usage", "id"))
+    is_part = "choices" in document or "usage" in document or "id" in document
     return not is_part and any(document.get(name) for name in _SAYS_WHY)
 
 
@@ -72,7 +73,7 @@ class AnswerShape:
             raise NotAnAnswer
         given = [choice for choice in choices or () if choice is not None]
         document["choices"] = [self._choice(place, choice) for place, choice in enumerate(given)]
-        if type(document.get("usage", None)) not in (dict, type(None)):
+        if type(document.get("usage")) not in _OBJECT_OR_NULL:
             document["usage"] = None
         return document
 
@@ -125,10 +126,10 @@ class AnswerShape:
         if known is None:
             known = self._choices[index] = _Choice()
         known.shape(delta)
-        choice["finish_reason"] = choice.get("finish_reason") or None
-        if choice["finish_reason"] is not None:
+        reason = choice["finish_reason"] = choice.get("finish_reason") or None
+        if reason is not None:
             known.calls.check()
-        if type(choice.get("logprobs")) not in (dict, type(None)):
+        if type(choice.get("logprobs")) not in _OBJECT_OR_NULL:
             choice["logprobs"] = None
         return choice
 
