@@ -100,14 +100,15 @@ def found_of(
 
 def _unknown(body: Json, own: Set[str]) -> Iterator[str]:
     """Yield the names of members, and the paths of inner ones, that are not known to be harmless."""
-    users_place = _users_place(body)
     for name, value in body.items():
+        if type(value) is not dict and name in PASSED:
+            continue
         if name in own or name in SHIELDS:
             continue
         if name not in PASSED:
             yield name
         elif type(value) is dict and name not in _UNSEARCHED:
-            yield from (f"{name}.{inner}" for inner in _routing(value, users_place))
+            yield from (f"{name}.{inner}" for inner in _routing(value, _users_place(body)))
             yield from ids_of(name, value, addresses=False)
     metadata = body.get("metadata")
     if type(metadata) is dict:

@@ -32,7 +32,7 @@ class SharedChat:
 
     async def complete(self, request: ChatRequest) -> Pieces:
         """Return the provider's answer."""
-        turn = await self.shares.take()
+        turn = self.shares.take_now() or await self.shares.take()
         try:
             self._check()
             return await self._chat.complete(request)
@@ -48,7 +48,7 @@ class SharedChat:
 
     async def stream(self, request: ChatRequest) -> ChatStream:
         """Return the provider's stream, which holds the turn until it is closed."""
-        turn = await self.shares.take()
+        turn = self.shares.take_now() or await self.shares.take()
         try:
             self._check()
             return _SharedStream(await self._chat.stream(request), turn)

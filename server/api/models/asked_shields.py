@@ -38,6 +38,8 @@ def asked_shields(body: Json) -> list[Asked]:
 
     Raises InvalidJson for what they could not do here, and for a name that differs only in case from a member's.
     """
+    if SHIELDS.isdisjoint(map(str.casefold, body)):
+        return []
     for name in body.keys() - SHIELDS:
         if name.casefold() in SHIELDS:
             raise wrong(name, f"is written `{name.casefold()}`")

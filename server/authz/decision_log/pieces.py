@@ -38,11 +38,21 @@ def head_of(
 
     Null stands for what is None, and for a caller without a token.
     """
+    return head_about(kind, about_of(request_id, decision_id, caller, revision))
+
+
+def head_about(kind: LineKind, about: str) -> str:
+    """Return the beginning of a line that is written now; `about` is what `about_of` returns."""
+    return f'{{"time":"{now()}","kind":"{kind}",{about}'
+
+
+def about_of(request_id: str, decision_id: str | None, caller: Principal | Anonymous, revision: str | None) -> str:
+    """Return the members that all lines about one decision have in common."""
     principal = caller if isinstance(caller, Principal) else None
     identity = "null" if principal is None else json_text(principal.id)
     issuer = "null" if principal is None else json_text(principal.issuer)
     return (
-        f'{{"time":"{now()}","kind":"{kind}","request_id":{json_text(request_id)},'
+        f'"request_id":{json_text(request_id)},'
         f'"decision_id":{json_text(decision_id)},"revision":{json_text(revision)},"principal":{identity},"issuer":{issuer}'
     )
 

@@ -14,6 +14,8 @@ from server.authz.contract.answer import Answer
 from server.authz.contract.question import Question
 from server.authz.decision_log.pieces import (
     LineKind,
+    about_of,
+    head_about,
     head_of,
     json_number,
     json_text,
@@ -45,12 +47,13 @@ def lines_of(
     """
     revision = None if isinstance(answer, str) else answer.revision
     route, action, resource = question.route, question.action, question.resource
+    about = about_of(request_id, decision_id, question.principal, revision)
     if route is not None:
-        head = head_of(LineKind.ROUTE, request_id, decision_id, question.principal, revision)
+        head = head_about(LineKind.ROUTE, about)
         outcome = outcome_of(answer if isinstance(answer, str) else answer.route)
         yield f'{head},"route":{route_text(route)},{outcome},"milliseconds":{milliseconds:.3f}}}'
     if action is not None and resource is not None and (isinstance(answer, str) or not answer.refuses_route):
-        head = head_of(LineKind.RESOURCE, request_id, decision_id, question.principal, revision)
+        head = head_about(LineKind.RESOURCE, about)
         outcome = outcome_of(answer if isinstance(answer, str) else answer.resource)
         asked = f'"action":{json_text(action)},"resource":{json_text(shortened(subject(resource, made)))}'
         several = f',"made":[{",".join(map(json_text, made))}]' if len(made) > 1 else ""

@@ -29,25 +29,23 @@ class SameForm:
     def __init__(self) -> None:
         self._begin = self._end = self._new_begin = self._new_end = b""
         self._inside = slice(0, 0)
-        self._least = 0
+        self._sizes = range(0)
 
     def pass_on(self, events: Iterable[bytes], passed: list[bytes | memoryview]) -> int:
         """Add what is sent for the first of `events` to `passed`, three pieces each, the text in the middle.
 
         Return how many those are; the first event that isn't certainly of the form ends them.
         """
-        count, begin, end, inside, least = 0, self._begin, self._end, self._inside, self._least
-        if not begin:
-            return count
-        for event in events:
-            if not event.startswith(begin) or not event.endswith(end) or not least <= len(event) <= MOST:
+        begin, end, inside, sizes = self._begin, self._end, self._inside, self._sizes
+        new_begin, new_end, before = self._new_begin, self._new_end, len(passed)
+        for event in events if begin else ():
+            if not event.startswith(begin) or not event.endswith(end) or len(event) not in sizes:
                 break
             text = event[inside]
             if _INSIDE.fullmatch(text) is None or not (text.isascii() or _is_utf8(text)):
                 break
-            passed += (self._new_begin, text, self._new_end)
-            count += 1
-        return count
+            passed += (new_begin, text, new_end)
+        return (len(passed) - before) // 3
 
     def learn(self, event: bytes, shaped: Json, sent: bytes) -> None:
         """Remember an event, one line, with the chunk that the plain path has made of it, and the text of that."""
@@ -71,7 +69,7 @@ class SameForm:
         if sent.count(key) != 1 or named is None or not sent.startswith(written, named.end()):
             return
         self._begin, self._end = before, behind
-        self._inside, self._least = slice(len(before), -len(behind)), len(before) + len(behind)
+        self._inside, self._sizes = slice(len(before), -len(behind)), range(len(before) + len(behind), MOST + 1)
         self._new_begin = _DATA + sent[: named.end() + 1]
         self._new_end = sent[named.end() + len(written) - 1 :] + b"\n\n"
 

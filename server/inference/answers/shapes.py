@@ -71,7 +71,9 @@ class AnswerShape:
         choices = document.get("choices")
         if choices is not None and type(choices) is not list:
             raise NotAnAnswer
-        given = [choice for choice in choices or () if choice is not None]
+        given = choices or []
+        if None in given:
+            given = [choice for choice in given if choice is not None]
         document["choices"] = [self._choice(place, choice) for place, choice in enumerate(given)]
         if type(document.get("usage")) not in _OBJECT_OR_NULL:
             document["usage"] = None

@@ -59,11 +59,15 @@ class RelayedStream:
         loop = asyncio.get_running_loop()
         latest = loop.time() + FIRST_EVENT_SECONDS
         while not (self._relay.begun or self._is_ended or self._failure is not None):
+            waiting: asyncio.Timeout | None = None
             try:
-                async with asyncio.timeout_at(latest) as waiting:
-                    data = await self._body.read()
+                # Most often the first event has come with the head, and needs no clock.
+                data = self._body.read_now()
+                if not data:
+                    async with asyncio.timeout_at(latest) as waiting:
+                        data = await self._body.read()
             except (aiohttp.ClientError, TimeoutError, OSError, BrokenCoding) as fault:
-                if waiting.expired():
+                if waiting is not None and waiting.expired():
                     return
                 raise gone(self._provider_id, fault) from None
             await self._taken(data)

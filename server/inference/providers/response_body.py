@@ -60,6 +60,10 @@ class ResponseBody:
             full.spent = True
             raise
 
+    def read_now(self) -> bytes:
+        """Return what has come of a body that is not packed, as `read` would; nothing where `read` has to wait."""
+        return b"" if self._packer is not None else self._content.read_nowait(READ_AHEAD)
+
     async def read(self) -> bytes:
         """Return the next piece, at most `READ_AHEAD` bytes; nothing at the end. Raises BrokenCoding."""
         if self._packer is None:
