@@ -178,6 +178,8 @@ class MemberRules:
                     raise _not_passed(name)
             for kind in sorted(self.lacks & found.kinds.keys()):
                 raise _not_taken(kind, found.kinds[kind])
+        if not found.places:
+            return []
         cut = {name for name in found.places if self._is_left_out(name, stored=stored)}
         # Of two spellings of one member the provider's own counts.
         cut |= {name for name in found.places if self.renamed.get(name) in found.places}

@@ -27,6 +27,7 @@ SWITCH: Final = (bool, type(None))
 
 _OF_CHATS: Final = frozenset({"functions", "messages", "tools"})
 _USAGE: Final = "include_usage"
+_ASKING: Final = f'"stream_options":{dumps({_USAGE: True})},'
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +167,10 @@ def _asking(document: Document) -> Edit | None:
     options = document.members.get("stream_options") or {}
     if options.get(_USAGE):
         return None
-    wanted = dumps({**options, _USAGE: True})
     if "stream_options" in document.members:
-        return *document.span("stream_options"), wanted
+        return *document.span("stream_options"), dumps({**options, _USAGE: True})
     place = document.raw.index(b"{") + 1
-    return place, place, f'"stream_options":{wanted},'
+    return place, place, _ASKING
 
 
 def cost_told(least: int, most: int) -> Json:

@@ -70,7 +70,11 @@ class RelayedStream:
                 if waiting is not None and waiting.expired():
                     return
                 raise gone(self._provider_id, fault) from None
-            await self._taken(data)
+            if data:
+                self._relay.take(data)
+                await self._pass_on()
+            else:
+                self._end()
         if self._failure is not None and not self._relay.begun:
             raise self._failure
 
@@ -94,7 +98,11 @@ class RelayedStream:
                 raise self._late() if self._is_late else gone(self._provider_id, fault) from None
             if self._is_late:
                 raise self._late()
-            await self._taken(data, steps=1)
+            if data:
+                self._relay.take(data)
+                await self._pass_on(steps=1)
+            else:
+                self._end()
 
     async def aclose(self) -> None:
         """Close the connection, unless the answer is read to its end, or comes to it within a moment."""
@@ -114,12 +122,8 @@ class RelayedStream:
     def _late(self) -> ProviderFailed:
         return broken(self._provider_id, "did not end its answer in time", kind=Kind.SILENT)
 
-    async def _taken(self, data: bytes, steps: int | None = None) -> None:
-        """Take what was read, and make pieces of it; nothing is the end."""
-        if data:
-            self._relay.take(data)
-            await self._pass_on(steps)
-            return
+    def _end(self) -> None:
+        """Note that the provider sends no more."""
         last = self._relay.finish()
         if last:
             self._ready.append(last)

@@ -18,6 +18,7 @@ ROOM_STEP: Final = 1024 * 1024
 
 _PLAIN: Final = frozenset({"", "identity", "none"})
 _PACKED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_KNOWN: Final = _PLAIN | _PACKED
 _EITHER: Final = 32 + zlib.MAX_WBITS
 """zlib finds out by itself whether it is gzip or zlib."""
 
@@ -35,7 +36,7 @@ class ResponseBody:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         coding = response.headers.get("Content-Encoding", "").strip().lower()
-        if coding not in _PLAIN | _PACKED:
+        if coding not in _KNOWN:
             raise UnknownCoding
         self._content = response.content
         self._length = response.content_length if coding in _PLAIN else None
