@@ -57,6 +57,11 @@ def _cut_off(script: Script) -> bytes:
     return _text(_MB)(script)[:-1000]
 
 
+def _chunks_cut_off(script: Script) -> bytes:
+    start = head("POST", _PATH, script.token, f"Content-Type: {JSON}", "Transfer-Encoding: chunked")
+    return start + b"%x\r\n" % _MB + b" " * (_MB - 1000)
+
+
 def _slow(script: Script) -> Attack:
     start = head("POST", _PATH, script.token, f"Content-Type: {JSON}", f"Content-Length: {9 * _MB}")
     return lambda crowd: crowd.drip(start + _START, [b" " * 4096], 0.02)
@@ -87,5 +92,6 @@ SCENARIOS: Final = [
     Scenario("bodies that lack their end", _without_end),
     Scenario("bodies in chunks of a byte", _tiny_chunks),
     Scenario("callers that leave in a body", left(_cut_off, 0.05)),
+    Scenario("callers that leave in a chunk", left(_chunks_cut_off, 0.05)),
     Scenario("conversations full of metadata", repeated(_metadata), kept=True),
 ]

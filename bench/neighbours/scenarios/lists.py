@@ -8,7 +8,7 @@ from typing import Any, Final
 from bench.neighbours.messages import BOUNDARY, FORM, chat, form, head, request, upload
 from bench.neighbours.rows import copy_row
 from bench.neighbours.scenario import GREEDY, Attack, Scenario, Script, Stage
-from bench.neighbours.scenarios.attacks import PATHS, get, prepared, repeated, unread
+from bench.neighbours.scenarios.attacks import PATHS, get, left, prepared, repeated, unread
 from bench.neighbours.settings import FILES, Setting
 
 _MANY: Final = 100_000
@@ -64,6 +64,10 @@ def _upload(script: Script) -> bytes:
     return upload(script.token, b"x" * 8 * _MB)
 
 
+def _cut_off(script: Script) -> bytes:
+    return upload(script.token, b"x" * _MB)[:-1000]
+
+
 def _slow_upload(script: Script) -> Attack:
     start = head("POST", "/v1/files", script.token, f"Content-Type: {FORM}", f"Content-Length: {100 * _MB}")
     return lambda crowd: crowd.drip(start + form(b"").partition(b"\r\n\r\n\r\n")[0], [b"x" * 2000], 0.01)
@@ -99,6 +103,7 @@ SCENARIOS: Final = [
     Scenario("uploads", repeated(_upload)),
     Scenario("tiny uploads", repeated(_tiny_upload), kept=True),
     Scenario("slow uploads", _slow_upload),
+    Scenario("uploads that are left", left(_cut_off, 0.05)),
     Scenario("odd uploads", repeated(_odd_upload)),
     Scenario("downloads", repeated(prepared), _file),
     Scenario("unread downloads", unread(prepared), _file),

@@ -45,6 +45,12 @@ def _prompts(stage: Stage) -> Mapping[str, Any]:
     return {PATHS: [f"{path}/versions"]}
 
 
+def _many_prompts(stage: Stage) -> Mapping[str, Any]:
+    for number in range(60):
+        stage.ask(post("/v1/prompts", stage.token, _wording(number)))
+    return {}
+
+
 def _wording(number: int) -> dict[str, Any]:
     return {"prompt": f"{number} " + "x" * 60 * _KB, "variables": []}
 
@@ -70,5 +76,6 @@ SCENARIOS: Final = [
     Scenario("pages of models", repeated(get("/v1/models")), _models, kept=True),
     Scenario("new prompts", repeated(_new_prompt), kept=True),
     Scenario("pages of versions", repeated(prepared), _prompts, kept=True),
+    Scenario("pages of prompts", repeated(get("/v1/prompts")), _many_prompts, kept=True),
     Scenario("unknown models", repeated(_unknown_model)),
 ]

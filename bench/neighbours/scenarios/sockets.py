@@ -20,7 +20,8 @@ _MASK: Final = bytes(4)
 """A mask that leaves the data as it is."""
 
 _MANY: Final = 400
-_LARGE: Final = 9 * 1024 * 1024
+_MB: Final = 1024 * 1024
+_LARGE: Final = 9 * _MB
 _PIECE: Final = 64 * 1024
 
 
@@ -38,6 +39,10 @@ def _frame(op: int, data: bytes = b"", *, last: bool = True) -> bytes:
 def _create() -> bytes:
     body = {"type": "response.create", "model": "bench/fast", "input": "Say one word.", "store": False}
     return _frame(1, dumps(body).encode())
+
+
+def _cut_off(script: Script) -> bytes:
+    return _offer(script) + b"\x81\xff" + _MB.to_bytes(8) + _MASK + b"x" * (_MB - 1000)
 
 
 def _sent(
@@ -61,4 +66,5 @@ SCENARIOS: Final = [
         "large messages on WebSockets",
         _sent([b"x" * _PIECE], 0.002, begin=b"\x81\xff" + _LARGE.to_bytes(8) + _MASK),
     ),
+    Scenario("WebSockets that are left in a message", left(_cut_off, 0.05)),
 ]
