@@ -31,6 +31,13 @@ def _models(stage: Stage) -> Mapping[str, Any]:
     return {}
 
 
+def _dense_models(stage: Stage) -> Mapping[str, Any]:
+    for index in range(200):
+        body = {"model_id": f"dense-{index}", "provider_id": "bench", "metadata": {"a": [[]] * 4000}}
+        stage.ask(post("/v1/models", stage.token, body))
+    return {}
+
+
 def _model(token: str, name: str) -> bytes:
     return post("/v1/models", token, {"model_id": name, "provider_id": "bench", "metadata": {"a": "x" * 1000}})
 
@@ -74,6 +81,7 @@ SCENARIOS: Final = [
     Scenario("the same dense entry", repeated(_dense_entry)),
     Scenario("pages of entries", repeated(prepared), _entries, kept=True),
     Scenario("pages of models", repeated(get("/v1/models")), _models, kept=True),
+    Scenario("pages of dense models", repeated(get("/v1/models")), _dense_models, kept=True),
     Scenario("new prompts", repeated(_new_prompt), kept=True),
     Scenario("pages of versions", repeated(prepared), _prompts, kept=True),
     Scenario("pages of prompts", repeated(get("/v1/prompts")), _many_prompts, kept=True),
