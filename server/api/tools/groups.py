@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from json import loads
 
 from policy.vocabulary import Origin, Resource
 from server.api.tools.registry import GROUP
@@ -38,11 +39,12 @@ def configured_group(name: str, provider_id: str, url: str | None) -> Group:
 
 
 def group_of(record: Record) -> Group:
-    """Return the group of a record."""
-    endpoint = record.body["described"]["mcp_endpoint"]
+    """Return the group of a record; of its `args`, which may be thousands of values, nothing is kept."""
+    stored = loads(record.body.text)
+    endpoint = stored["described"]["mcp_endpoint"]
     url = None if endpoint is None else endpoint["uri"]
     resource = Resource(GROUP, (record.id,), record.owner, record.origin)
-    return Group(resource, record.body["provider_id"], url)
+    return Group(resource, stored["provider_id"], url)
 
 
 def host_group(url: str) -> Resource:

@@ -18,7 +18,7 @@ from server.api.tools.registry import GROUP
 from server.api.tools.sources import KnownTool, ToolSource, ToolsUnavailable
 from server.authz.permit import AccessDenied
 from server.authz.request_authorization import Gate
-from server.fairness.places import leave_place
+from server.fairness.places import Steps, leave_place
 from server.fairness.shares import NoRoom
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.body_checks import short
@@ -123,7 +123,10 @@ class ToolRoutes:
                     _log.info("%s: the tools of a group are not listed: %s", gate.request_id, fault)
                     return ()
 
-        groups = [*map(group_of, page.records)]
+        groups, steps = list[Group](), Steps()
+        for record in page.records:
+            groups.append(group_of(record))
+            await steps.rest()
         return await self._readable(gate, [*zip(groups, await asyncio.gather(*map(known, groups)), strict=True)])
 
     async def _group(self, gate: Gate, identity: str) -> Group:
