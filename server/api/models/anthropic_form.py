@@ -8,8 +8,7 @@ from json import dumps
 
 from starlette.requests import Request
 
-from server.api.models.model import Model
-from server.api.models.pages import Part
+from server.api.models.pages import AnyModel, Part
 from server.http.pagination import list_query, one_of_query
 from server.json_input.strict import Json
 
@@ -21,13 +20,13 @@ def part_of(request: Request, most: int) -> Part:
     return Part(limit, after, before, from_end=before is not None and after is None)
 
 
-def frame_of(models: Sequence[Model], *, has_more: bool) -> Json:
+def frame_of(models: Sequence[AnyModel], *, has_more: bool) -> Json:
     """Return a list of models but for its `data`."""
     first, last = (models[0].name, models[-1].name) if models else (None, None)
     return {"data": [], "has_more": has_more, "first_id": first, "last_id": last}
 
 
-def anthropic_model(model: Model, created: int) -> bytes:
+def anthropic_model(model: AnyModel, created: int) -> bytes:
     """Return a model as JSON; `created` is in seconds since the epoch."""
     at = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     shown = {"type": "model", "id": model.name, "display_name": model.name, "created_at": at, "lifecycle": "active"}

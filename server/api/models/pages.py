@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from json import loads
 from typing import TypeAlias
 
 from server.api.models.model import Model
+from server.storage.records.record import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,49 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A registered model as it is stored. What its maker says of it may be thousands of values, so that a page keeps
+    the text, and makes one model after the other of it.
+    """
+
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        return self.record.id
+
+    @property
+    def created(self) -> int:
+        """The time of its creation, in seconds since 1970."""
+        return self.record.created_at
+
+    def read(self) -> Model:
+        """Return the model; nothing is kept of it here."""
+        provider_id, _, own = self.record.id.partition("/")
+        body = loads(self.record.body.text)
+        return Model(
+            body["model_id"],
+            provider_id,
+            own,
+            body["model_type"],
+            body["metadata"],
+            self.record.created_at,
+            tuple(body.get("fallback", ())),
+            body.get("weights", {}),
+            tuple(body.get("aliases", ())),
+        )
+
+
+AnyModel: TypeAlias = Model | StoredModel
+"""A model of the configuration, or a registered one."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelPage:
     """A page of models: as many as were wanted, as fit on a page, or all that there are; `has_more` is exact."""
 
-    models: Sequence[Model]
+    models: Sequence[AnyModel]
     has_more: bool
 
 
@@ -36,7 +77,7 @@ Take: TypeAlias = Callable[[int], Awaitable[ModelPage]]
 """Gives up to so many models, at least one, from one end of a list."""
 
 
-def cut(models: Sequence[Model], limit: int, *, from_end: bool) -> ModelPage:
+def cut(models: Sequence[AnyModel], limit: int, *, from_end: bool) -> ModelPage:
     """Return the first `limit` of these models, or the last ones."""
     kept = models[max(0, len(models) - limit) :] if from_end else models[:limit]
     return ModelPage(kept, len(models) > limit)

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Final
 
 from server.api.models.model import Model
-from server.api.models.pages import ModelPage, Part, cut
+from server.api.models.pages import ModelPage, Part, StoredModel, cut
 from server.api.models.reserved import ReservedNames
 from server.authz.request_authorization import Gate
 from server.storage.database.database import AlreadyThere
@@ -35,7 +35,7 @@ class RegisteredModels:
 
     async def get(self, gate: Gate, name: str) -> Model:
         """Return the model of that name, for callers who may read it; raises NotFound."""
-        return _model(await self._record(gate, name))
+        return StoredModel(await self._record(gate, name)).read()
 
     async def page(self, gate: Gate, part: Part) -> ModelPage:
         """Return the models of the part that the caller may read; raises NotFound for a cursor that is none of them."""
@@ -50,7 +50,7 @@ class RegisteredModels:
         if after is None and part.from_end is (before is None):
             return await self._page_to_an_end(gate, part, before)
         listed = await self._store.page(gate, Page(part.limit, after, before, part.newest_first))
-        return ModelPage([_model(record) for record in listed.records], listed.has_more)
+        return ModelPage([*map(StoredModel, listed.records)], listed.has_more)
 
     async def _page_to_an_end(self, gate: Gate, part: Part, before: Record | None) -> ModelPage:
         """Return the last models of all, or with `before` the first ones in front of it: the store knows neither."""
@@ -60,7 +60,7 @@ class RegisteredModels:
         ends_early = listed.has_more and len(records) == len(listed.records)
         if part.from_end:
             records.reverse()
-        page = cut([*map(_model, records)], part.limit, from_end=part.from_end)
+        page = cut([*map(StoredModel, records)], part.limit, from_end=part.from_end)
         return replace(page, has_more=page.has_more or ends_early)
 
     async def permit_create(self, gate: Gate, model: Model) -> Creation:
@@ -81,11 +81,12 @@ class RegisteredModels:
         payer = owner_key(permit.owner)
         named = [Draft(name, {}, parent=model.name, facet=payer).owned_by(None) for name in model.names]
         draft = Draft(model.name, body, facet=facet_of(model.names))
-        return _model(await self._store.create(permit, draft, [*map(self._names.inserting, named)]))
+        made = await self._store.create(permit, draft, [*map(self._names.inserting, named)])
+        return StoredModel(made).read()
 
     async def delete(self, gate: Gate, name: str) -> Model:
         """Delete a model and return it with its names; raises NotFound, and AccessDenied where it may be read."""
-        return _model(await self._store.delete(gate, await self._canonical(name)))
+        return StoredModel(await self._store.delete(gate, await self._canonical(name))).read()
 
     async def look_for(self, name: str) -> None:
         """Do what `get` does before it asks the policy, and forget what was found."""
@@ -101,19 +102,3 @@ class RegisteredModels:
     async def _canonical(self, name: str) -> str:
         found = await self._names.find(name)
         return name if found is None or found.parent is None else found.parent
-
-
-def _model(record: Record) -> Model:
-    provider_id, _, own = record.id.partition("/")
-    body = record.body
-    return Model(
-        body["model_id"],
-        provider_id,
-        own,
-        body["model_type"],
-        body["metadata"],
-        record.created_at,
-        tuple(body.get("fallback", ())),
-        body.get("weights", {}),
-        tuple(body.get("aliases", ())),
-    )

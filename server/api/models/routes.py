@@ -13,7 +13,7 @@ from policy.vocabulary import Action
 from server.api.models.anthropic_form import anthropic_model, frame_of, part_of
 from server.api.models.catalogue import Catalogue
 from server.api.models.model import Model
-from server.api.models.pages import ModelPage, Part
+from server.api.models.pages import AnyModel, ModelPage, Part, StoredModel
 from server.authz.request_authorization import Gate
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.error_shapes import is_anthropics
@@ -79,7 +79,8 @@ class Models:
         except NotFound as missing:
             raise model_not_found(missing.identity) from None
 
-    def _show(self, model: Model) -> bytes:
+    def _show(self, given: AnyModel) -> bytes:
+        model = given.read() if isinstance(given, StoredModel) else given
         return self._shown[model.name] if model.created is None else model_object(model, model.created)
 
 

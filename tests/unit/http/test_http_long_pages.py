@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from server.api.models.pages import StoredModel
 from server.api.prompts.routes import _shown, _text, _text_of_default
 from server.api.prompts.store import Version, Wording, default_version
 from server.api.registry.routes import KINDS, RegistryRoutes
+from server.api.tools.groups import group_of
 from server.fairness.caller import CURRENT
 from server.fairness.places import PASSING, STEP_SECONDS, Pieces
 from server.http.responses import SLICE, encoded, list_of_texts
@@ -106,6 +108,27 @@ def test_a_prompt_is_listed_as_it_is_shown_alone(text: str) -> None:
 def test_a_listed_prompt_is_not_parsed() -> None:
     record = recorded("pmpt_1", {"latest": 1, "default": 1, **Wording("a", []).body})
     _text_of_default(record)
+    assert record.body._members is None
+
+
+@pytest.mark.parametrize("more", [{}, {"fallback": ["p/b"], "weights": {"p/c": 1}, "aliases": ["d"]}])
+def test_a_listed_model_is_made_when_it_is_shown_and_not_kept(more: dict[str, Any]) -> None:
+    metadata = {"provider_id": "q", "a": [[]] * 5000}
+    record = recorded("p/a", {"model_id": "short", "model_type": "llm", "metadata": metadata, **more})
+    stored = StoredModel(record)
+    model = stored.read()
+    assert (model.name, model.created) == (stored.name, stored.created) == ("p/a", record.created_at)
+    assert (model.kind, model.metadata) == ("llm", metadata)
+    assert [*model.names][:3] == ["p/a", "p/short", "short"]
+    assert (model.fallback, model.weights) == (tuple(more.get("fallback", ())), more.get("weights", {}))
+    assert record.body._members is None
+
+
+def test_the_arguments_of_a_group_of_tools_are_not_kept() -> None:
+    described = {"mcp_endpoint": {"uri": "https://tools.example/mcp"}, "args": {"a": [[]] * 5000}}
+    record = recorded("a", {"provider_id": "mcp", "provider_resource_id": None, "described": described})
+    group = group_of(record)
+    assert (group.provider_id, group.url) == ("mcp", "https://tools.example/mcp")
     assert record.body._members is None
 
 
