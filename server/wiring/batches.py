@@ -5,7 +5,7 @@ from __future__ import annotations
 from server.api.batches.lines import LINES
 from server.api.batches.routes import BatchRoutes
 from server.api.batches.work import BatchWork
-from server.api.batches.worker import AT_ONCE, Batches
+from server.api.batches.worker import AT_ONCE, FIRST, Batches
 from server.api.responses.background.callers import Callers
 from server.config.batches import BatchesSettings
 from server.http.deferred import DeferredRequests
@@ -44,6 +44,7 @@ class BatchServices:
             stores.batch_queue,
             self.work,
             settings.max_concurrent_batches or AT_ONCE,
+            min(FIRST, settings.max_concurrent_batches or FIRST),
         )
         metrics.batches.watch(lambda: (self.worker.waiting, self.worker.lines))
         self.routes = BatchRoutes(

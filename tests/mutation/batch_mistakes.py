@@ -215,11 +215,23 @@ BATCH_MISTAKES = (
     Mistake(
         "large results hold no turn", UNDER_WAY, "        if is_large and not self._is_closed:\n", "        if False:\n"
     ),
-    Mistake("a caller waits for the batches of others", WORKER, "self._first = min(FIRST, at_once)", "self._first = 0"),
+    Mistake("a caller waits for the batches of others", WORKER, "self._first = first", "self._first = 0"),
     Mistake(
         "batches that make room are counted",
         WORKER,
         "staying = len(self._held) - len(self._leaving)",
         "staying = len(self._held)",
+    ),
+    Mistake(
+        "a caller has many lines beyond those of all",
+        LINES,
+        "if turn is None and not (self._shares.held() or first.held() or large.held()):",
+        "if turn is None and not self._shares.held():",
+    ),
+    Mistake(
+        "large lines beyond those of all are many",
+        LINES,
+        "(first if size <= HEAVY else large).take_now()",
+        "first.take_now()",
     ),
 )

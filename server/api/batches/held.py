@@ -127,6 +127,14 @@ class HeldBatch(RenewedLease):
         """Raise StorageExceeded where the owner has no room for so many bytes within the limit."""
         await self._records.check_limit(limit, self.record.owner, Stored(0, size))
 
+    def is_behind(self, work: Record | None, record: Record | None) -> bool:
+        """Return whether the work and the batch are others than when they were last read or written."""
+        return (
+            work is None
+            or record is None
+            or (work.version, record.version) != (self.lease.work.version, self.record.version)
+        )
+
     async def watch(self) -> None:
         """Notice what others have done: they may have changed the batch, or taken it."""
         async with self.lock:

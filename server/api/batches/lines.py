@@ -34,8 +34,11 @@ from server.storage.records.guarded import Contended
 LINES: Final = Share("lines of batches", 32, 16, waiting=1024, waiting_each=64, seconds=1.0)
 """Lines of batches that one process has under way."""
 
-FIRST_LINES: Final = Share("first lines of callers while others have all of these", 16, 1, 0, 0, seconds=1.0)
-"""Lines beyond `LINES`: a provider may take an hour for each line of other callers."""
+FIRST_LINES: Final = Share("first lines of callers while others have all of these", 256, 1, 0, 0, seconds=1.0)
+"""Lines beyond `LINES`, of up to `HEAVY` bytes: a provider may take an hour for each line of other callers."""
+
+LARGE_FIRST_LINES: Final = Share("first lines of more than 64 KB", 16, 1, 0, 0, seconds=1.0)
+"""The same for larger lines."""
 
 MOST_TRIES: Final = 5
 """Requests for one line where its provider is busy or paused."""
@@ -182,21 +185,30 @@ class LineTurns:
         capacity = max(LINES.capacity, 2 * at_once)
         self._shares = FairShares(replace(LINES, capacity=capacity, each=each if most is None else min(each, most)))
         self._first = FairShares(FIRST_LINES)
+        self._large_first = FairShares(LARGE_FIRST_LINES)
 
     @property
     def used(self) -> int:
         """The number of lines that are under way."""
-        return self._shares.used + self._first.used
+        return self._shares.used + self._first.used + self._large_first.used
 
     def take_now(self) -> Turn | None:
         """Return a turn if there is one."""
         return self._shares.take_now()
 
-    async def take(self) -> Turn:
-        """Return a turn for a batch that has no line under way; raises NoRoom after a while."""
+    def has_one(self) -> bool:
+        """Return whether there is a turn now."""
+        turn = self.take_now()
+        if turn is not None:
+            turn.end()
+        return turn is not None
+
+    async def take(self, size: int) -> Turn:
+        """Return a turn for a line of so many bytes of a batch that has none under way; raises NoRoom after a while."""
         turn = self._shares.take_now()
-        if turn is None and not self._shares.held():
-            turn = self._first.take_now()
+        first, large = self._first, self._large_first
+        if turn is None and not (self._shares.held() or first.held() or large.held()):
+            turn = (first if size <= HEAVY else large).take_now()
         return turn or await self._shares.take()
 
 

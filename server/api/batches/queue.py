@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -114,6 +115,11 @@ class BatchQueue:
         """Return the work on a batch; None where there is none."""
         found = await self.records.chosen("id = ?1", _key(identity), limit=1)
         return lease_of(found[0].record) if found else None
+
+    async def works(self, identities: Sequence[str]) -> dict[str, Record]:
+        """Return the work on these batches, by their ids, as far as there is any."""
+        found = await self.records.find_all([_key(identity) for identity in identities])
+        return {stored.parent: stored.record for stored in found if stored.parent is not None}
 
     async def take(self, work: Record) -> Lease | None:
         """Return the lease of work that waits; None where another process has it."""

@@ -40,6 +40,11 @@ PACE_SECONDS: Final = 0.01
 LOOK_SECONDS: Final = 1.0
 """Seconds between two looks at what has changed for a batch whose lines all are under way or wait."""
 
+BUSY_SECONDS: Final = 1.0
+"""Seconds between two looks for a turn, at most, of a batch that has lines under way; at first it is `PACE_SECONDS`,
+and each time twice as long.
+"""
+
 LAST_SECONDS: Final = 300.0
 """Seconds for which lines that are under way may go on once the batch is cancelled, or its window is over."""
 
@@ -106,6 +111,7 @@ class Running:
         self.leaves = False
         self.untold: StorageExceeded | None = None
         self._cut_at: float | None = None
+        self._pause = 0.0
 
     async def run(self) -> str:
         """Return the status that the batch comes to, once each of its lines has a result, or there is no room for more.
@@ -164,6 +170,8 @@ class Running:
 
     async def _chosen(self) -> list[RunningLine]:
         """Return the lines to begin, as far as there is room; what may not be run has its result at once."""
+        if self._lines.lines and not self._may_begin():
+            return []
         await self._caller.newest()
         if self._refusal is None and not await self._file.is_there():
             self._refusal = self._missing()
@@ -190,6 +198,14 @@ class Running:
         await self._refuse(lambda place, name: unanswered(place, name, FULL))
         return []
 
+    def _may_begin(self) -> bool:
+        """Return whether there is a turn for another line; the next look for one is later each time there is none."""
+        if len(self._lines.lines) < self._at_once and not self._turns.has_one():
+            self._pause = min(BUSY_SECONDS, max(PACE_SECONDS, 2 * self._pause))
+            return False
+        self._pause = 0.0
+        return len(self._lines.lines) < self._at_once
+
     async def _has_room(self, begin: Sequence[RunningLine]) -> bool:
         """Return whether the owner has room for what these lines come to, beside those that are under way."""
         lines = self._lines
@@ -207,19 +223,23 @@ class Running:
             line = await self._parts.line(self._held.record, place)
             if size and size + line.size > MOST_BYTES:
                 return
-            text = await self._file.cut(line.start, line.end)
-            turn = await self._turn(is_idle=not (self._lines.lines or begin or self._lines.results))
+            turn = await self._turn(line.size, is_idle=not (self._lines.lines or begin or self._lines.results))
             if turn is None:
                 return
+            try:
+                text = await self._file.cut(line.start, line.end)
+            except BaseException:
+                turn.end()
+                raise
             size += line.size
             begin.append(RunningLine(place, line, text, turn, self._left.take(place)))
 
-    async def _turn(self, *, is_idle: bool) -> Turn | None:
-        """Return a turn for a line; one is waited for only where nothing else is to be done."""
+    async def _turn(self, size: int, *, is_idle: bool) -> Turn | None:
+        """Return a turn for a line of so many bytes; one is waited for only where nothing else is to be done."""
         turn = self._turns.take_now()
         if turn is None and is_idle:
             with suppress(NoRoom):
-                return await self._turns.take()
+                return await self._turns.take(size)
         return turn
 
     async def _refuse(self, refusal: Callable[[int, str], Result]) -> None:
@@ -266,8 +286,7 @@ class Running:
         is_full = len(self._lines.lines) >= self._at_once or not self._left
         due = max(self._lines.hold, self._left.due)
         wait = LOOK_SECONDS if is_full or self.leaves else min(LOOK_SECONDS, max(0.0, due - now))
-        if self._lines.results:
-            wait = 0.0
+        wait = 0.0 if self._lines.results else max(wait, self._pause)
         await until_woken(self._held.woken, wait or PACE_SECONDS)
         if self._lines.lines:
             await asyncio.sleep(PACE_SECONDS)

@@ -20,7 +20,7 @@ from server.background.lasting import FINISH_SECONDS
 from server.background.pauses import about, until_woken
 from server.background.tasks import BackgroundTasks, in_background
 from server.fairness.shares import NoRoom
-from server.storage.database.database import DatabaseUnavailable, Overtaken
+from server.storage.database.database import DatabaseUnavailable
 from server.storage.records.guarded import GuardedStore
 from server.storage.records.table import RecordTable
 from server.storage.records.waiting import Owner, owner_of
@@ -31,9 +31,9 @@ AT_ONCE: Final = 16
 AT_ONCE_EACH: Final = 4
 """Of these, those of one caller."""
 
-FIRST: Final = 16
-"""Batches beyond `AT_ONCE`, one for each caller that has none: lines of other callers may take an hour each. No more
-than `max_concurrent_batches`, where that is configured.
+FIRST: Final = 256
+"""Batches beyond these, one for each caller that has none: lines of other callers may take an hour each. No more than
+`max_concurrent_batches`, where that is configured.
 """
 
 SLICE_SECONDS: Final = 20.0
@@ -54,19 +54,19 @@ _log: Final = logging.getLogger("ostiary.api")
 class Batches:
     """Works on what waits in a queue, `at_once` batches at the same time; belongs to one event loop.
 
-    A caller that has none gets one beyond these. Batches that make room are not counted while their lines end.
-    `waiting` is the number of batches that were not over when it last looked, up to `MOST_COUNTED`.
+    A caller that has none gets one beyond these, of `first`. Batches that make room are not counted while their lines
+    end. `waiting` is the number of batches that were not over when it last looked, up to `MOST_COUNTED`.
     """
 
     def __init__(
-        self, records: GuardedStore, table: RecordTable, queue: BatchQueue, work: BatchWork, at_once: int
+        self, records: GuardedStore, table: RecordTable, queue: BatchQueue, work: BatchWork, at_once: int, first: int
     ) -> None:
         self._records = records
         self._table = table
         self._queue = queue
         self._work = work
         self._at_once = at_once
-        self._first = min(FIRST, at_once)
+        self._first = first
         self.waiting = 0
         self._tasks = BackgroundTasks()
         self._woken = asyncio.Event()
@@ -173,8 +173,16 @@ class Batches:
     async def _watch_for_ever(self) -> None:
         while True:
             await asyncio.sleep(about(WATCH_SECONDS))
-            for held in [*self._held.values()]:
-                try:
-                    await held.watch()
-                except (DatabaseUnavailable, NoRoom, Overtaken) as fault:
-                    _log.warning("batches under way were not looked at: %s", fault)
+            try:
+                await self._watch()
+            except (DatabaseUnavailable, NoRoom) as fault:
+                _log.warning("batches under way were not looked at: %s", fault)
+
+    async def _watch(self) -> None:
+        """Look at all batches at once, and then at each that has changed."""
+        held = dict(self._held)
+        works = await self._queue.works([*held])
+        records = await self._records.known([*held])
+        for identity, each in held.items():
+            if each.is_behind(works.get(identity), records.get(identity)):
+                await each.watch()

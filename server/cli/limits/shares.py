@@ -52,6 +52,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(socket_memory.REMEMBERED, unit="bytes"),
     Shared(batch_lines.LINES),
     Shared(batch_lines.FIRST_LINES),
+    Shared(batch_lines.LARGE_FIRST_LINES),
     Shared(response_rounds.UNDER_WAY),
     Shared(response_rounds.STEPS, "in one turn of the event loop"),
     Shared(response_events.READ, unit="bytes"),

@@ -45,6 +45,20 @@ def test_slow_batches_of_four_callers_keep_no_fifth_waiting(
         far.go_on.set()
 
 
+def test_slow_batches_of_many_callers_keep_no_other_waiting(
+    far: LineProvider, opa_binary: Path, tmp_path: Path
+) -> None:
+    with batching(opa_binary, tmp_path, None, far.url) as place:
+        for number in range(50):
+            place.begun([chat(f"l{each}", "hold") for each in range(2)], bearer(f"slow{number}"))
+        wait_until(lambda: len(far.asked) >= 50)
+        began = time.monotonic()
+        good, bad = place.results(place.over(place.begun([chat(f"l{number}") for number in range(5)]), seconds=10))
+        assert (len(good), bad) == (5, {})
+        assert time.monotonic() - began < 5
+        far.go_on.set()
+
+
 def test_batches_that_make_room_are_not_counted(
     far: LineProvider, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

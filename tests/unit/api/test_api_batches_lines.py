@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from dataclasses import replace
 from json import dumps
 from typing import Any, cast
 
 import pytest
 
 from policy.vocabulary import Principal
+from server.api.batches import lines
 from server.api.batches.acting_callers import ActingCaller
 from server.api.batches.batch import batch_object, counted, new_body
 from server.api.batches.body import CreateBatch
-from server.api.batches.lines import MOST_TRIES, Again, LineTurns, Outcome, RunningLine
+from server.api.batches.lines import HEAVY, LINES, MOST_TRIES, Again, LineTurns, Outcome, RunningLine
 from server.api.batches.parts import Line
 from server.api.batches.usage import NOTHING, Usage, sum_of, usage_of
 from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.fairness.caller import CURRENT
+from server.fairness.shares import NoRoom, Turn
 from server.http.acting import ACTING, Acting
 from server.inference.answers.model_name import SMALL
 from server.storage.database.database import DatabaseUnavailable
@@ -54,7 +59,7 @@ def outcomes(app: Application, count: int) -> list[Outcome]:
     async def run() -> list[Outcome]:
         turns, again, found = LineTurns(16, None), Again(is_paid=False), list[Outcome]()
         for _ in range(count):
-            line = RunningLine(0, Line("a", 0, 2, streams=False), b"{}", await turns.take(), again)
+            line = RunningLine(0, Line("a", 0, 2, streams=False), b"{}", await turns.take(2), again)
             found.append(await line.run(app, "/v1/chat/completions", cast(ActingCaller, Caller())))
             line.turn.end()
             again = found[-1].again or again
@@ -136,3 +141,29 @@ def test_a_batch_of_an_older_server_tells_of_the_tokens_since() -> None:
     record = Draft("batch_1", body).owned_by(None)
     assert batch_object(record)["usage"] == NOTHING.shown
     assert counted(record, 1, 0, Usage(2, 1, 3, 0, 5))["usage"] == [2, 1, 3, 0, 5]
+
+
+def test_a_caller_has_one_first_line_and_large_ones_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LINES", replace(LINES, seconds=0.001))
+
+    async def run() -> None:
+        turns = LineTurns(16, None)
+
+        async def taken(name: str, size: int) -> Turn | None:
+            CURRENT.set(("test", name))
+            with suppress(NoRoom):
+                return await turns.take(size)
+            return None
+
+        async def has_one(name: str, size: int = HEAVY) -> bool:
+            return await asyncio.create_task(taken(name, size)) is not None
+
+        # Two callers have all the lines of batches.
+        assert [await has_one(name) for name in ("a", "b") for _ in range(17)].count(False) == 2
+        assert [await has_one(f"large-{number}", HEAVY + 1) for number in range(17)].count(True) == 16
+        assert await has_one("c")
+        assert not await has_one("c")
+        assert not await has_one("large-0")
+        assert turns.used == 32 + 16 + 1
+
+    asyncio.run(run())

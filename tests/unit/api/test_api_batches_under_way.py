@@ -62,7 +62,7 @@ def lines_of(app: Application, written: Written) -> UnderWay:
 
 
 async def line(turns: LineTurns, place: int) -> RunningLine:
-    return RunningLine(place, Line(str(place), 0, 2, streams=False), b"{}", await turns.take(), Again(is_paid=False))
+    return RunningLine(place, Line(str(place), 0, 2, streams=False), b"{}", await turns.take(2), Again(is_paid=False))
 
 
 def test_a_line_that_ends_as_others_are_written_has_one_result() -> None:
