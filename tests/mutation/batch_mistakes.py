@@ -234,4 +234,10 @@ BATCH_MISTAKES = (
         "(first if size <= HEAVY else large).take_now()",
         "first.take_now()",
     ),
+    Mistake(
+        "a usage inside of an answer is that of the answer",
+        "server/api/batches/usage.py",
+        "    except ValueError:\n        return None",
+        "    except ValueError:\n        return {}",
+    ),
 )

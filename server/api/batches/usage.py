@@ -13,6 +13,9 @@ from server.json_input.strict import Json
 
 _NAME: Final = b'"usage"'
 
+MOST_END: Final = 4096
+"""Bytes at the end of an answer that are read for its tokens before the rest is."""
+
 
 class Usage(NamedTuple):
     """Numbers of tokens; `cached` are some of the `input`, and `reasoning` some of the `output`."""
@@ -73,7 +76,10 @@ def _members(answer: bytes) -> dict[str, Any]:
     """Return the member `usage` of an answer; of a large one only the outermost members are read."""
     found: Any = None
     try:
-        if len(answer) <= SMALL:
+        last = _end_of(answer)
+        if last is not None:
+            found = last.get("usage")
+        elif len(answer) <= SMALL:
             whole = loads(answer)
             found = whole.get("usage") if type(whole) is dict else None
         else:
@@ -83,6 +89,22 @@ def _members(answer: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError, NotAnAnswer):
         return {}
     return found if type(found) is dict else {}
+
+
+def _end_of(answer: bytes) -> dict[str, Any] | None:
+    """Return the last members of an answer, from the last one that is named `usage` on; None where they aren't found.
+
+    What stands before them need not be read, which is most of an answer: what closes the object that they are in ends
+    the answer, so that they are outermost.
+    """
+    at = answer.rfind(_NAME)
+    if at < 1 or len(answer) - at > MOST_END or answer[at - 1] not in b"{, \t\r\n":
+        return None
+    try:
+        found = loads(b"{" + answer[at:])
+    except ValueError:
+        return None  # it is a member of another member, or no member at all
+    return found if type(found) is dict and "usage" in found else None
 
 
 def _inside(usage: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

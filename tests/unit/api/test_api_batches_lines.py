@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from json import dumps
+from json import dumps, loads
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policy.vocabulary import Principal
 from server.api.batches import lines
@@ -128,6 +130,43 @@ def test_the_tokens_of_an_answer_are_those_of_its_own_usage(usage: Any, told: Us
 @pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"{", b"[" * 5000, b"x" * (SMALL + 1)])
 def test_what_tells_of_no_tokens_counts_none(answer: bytes) -> None:
     assert usage_of(answer) == NOTHING
+
+
+TEXTS = st.sampled_from(
+    ["usage", "a", '"usage"', '\\"usage":{"total_tokens":9}}', ',"usage":{"total_tokens":9}}', "}", "\\"]
+)
+COUNTS = st.fixed_dictionaries({"total_tokens": st.integers(0, 9)})
+VALUES = st.recursive(
+    TEXTS | COUNTS | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.tuples(TEXTS, VALUES), max_size=4), st.sampled_from([None, 1]), st.sampled_from(["", " ", "\n"]))
+def test_tokens_are_read_from_the_end_of_an_answer_as_from_all_of_it(
+    members: list[tuple[str, Any]], indent: int | None, behind: str
+) -> None:
+    # A name may come twice, and then its last value counts.
+    written = ",".join(f"{dumps(name)}:{dumps(value, indent=indent)}" for name, value in members)
+    answer = f"{{{written}}}{behind}".encode()
+    usage = loads(answer).get("usage")
+    total = usage.get("total_tokens", 0) if isinstance(usage, dict) else 0
+    assert usage_of(answer).total == (total if isinstance(total, int) else 0)
+
+
+def test_of_a_long_answer_the_end_alone_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = list[int]()
+
+    def counting(text: bytes) -> Any:
+        read.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr("server.api.batches.usage.loads", counting)
+    answer = {"choices": ["x" * SMALL], "usage": CHAT, "system_fingerprint": None}
+    for size in (SMALL, 2 * SMALL):
+        assert usage_of(dumps({**answer, "choices": ["x" * (size - 1000)]}).encode()) == Usage(7, 3, 5, 2, 12)
+    assert max(read) < 1000
 
 
 def test_tokens_are_added_part_by_part() -> None:
