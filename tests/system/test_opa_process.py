@@ -20,11 +20,13 @@ import uvloop
 
 from policy.vocabulary import Action, Origin, Principal, Resource
 from server.authz.contract.errors import Failure, PolicyUnavailable
+from server.authz.opa import parent_watch
 from server.authz.opa.runtime_directory import RuntimeDirectory, UnsafeDirectory
 from server.authz.permit import AccessDenied
 from server.authz.readiness import AuthenticationMode
 from server.authz.request_context import RequestContext
 from tests.support.opa_server import World, world, write_bundle
+from tests.support.ostiary_run import children, command_line
 from tests.support.patience import PATIENCE
 
 CALLER = RequestContext("req_1", Principal("alice"))
@@ -210,6 +212,42 @@ def test_an_opa_that_does_not_start_again_is_tried_again_after_longer_and_longer
         "opa ended with status 7 before it was ready: it said nothing; trying again in 0.2 s",
         "opa ended with status 7 before it was ready: it said nothing; trying again in 0.4 s",
     ]
+
+
+def test_a_stop_while_an_opa_that_never_got_ready_is_ended_leaves_nothing(
+    run: Run, opa_binary: Path, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf, wrapper = tmp_path / "deaf", tmp_path / "opa"
+    wrapper.write_text(f'#!/bin/sh\n[ -e "{deaf}" ] && trap "" TERM && exec sleep 1000\nexec "{opa_binary}" "$@"\n')
+    wrapper.chmod(0o700)
+    monkeypatch.setattr(parent_watch, "NEEDED", True)
+    terminate, told = asyncio.subprocess.Process.terminate, set[int]()
+
+    def terminating(process: asyncio.subprocess.Process) -> None:
+        told.add(process.pid)
+        terminate(process)
+
+    monkeypatch.setattr(asyncio.subprocess.Process, "terminate", terminating)
+
+    def ours() -> list[int]:
+        lines = {pid: command_line(pid) for pid in children(os.getpid())}
+        return [pid for pid, line in lines.items() if line.startswith("sleep 1000") or " companion " in line]
+
+    async def main() -> None:
+        async with world(wrapper, tmp_path, bundle) as here:
+            deaf.touch()
+            monkeypatch.setattr("server.authz.opa.process._READY_SECONDS", 0.5)
+            assert here.opa.pid is not None
+            os.kill(here.opa.pid, signal.SIGKILL)
+            async with asyncio.timeout(PATIENCE):
+                while not any(pid in told for pid in ours()):  # noqa: ASYNC110 - the process has no event
+                    await asyncio.sleep(0.01)
+        left = ours()
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert left == []
+
+    run(main())
 
 
 def test_questions_under_way_when_opa_is_killed_get_no_permit_and_do_not_hang(

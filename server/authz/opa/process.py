@@ -123,7 +123,8 @@ class OpaProcess:
         self._directory.close()
 
     async def _end(self) -> None:
-        process, self._process = self._process, None
+        """End OPA; it stays known until it has ended, so that a call that is cancelled leaves the rest to the next."""
+        process = self._process
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -135,6 +136,7 @@ class OpaProcess:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        self._process = None
         await self._dismiss_companion()
         await self._end_relay()
 
