@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import running_postgres
 
@@ -27,6 +28,16 @@ _ROOM_FOR_SOCKETS = 20
 if len(os.fsencode(tempfile.gettempdir())) > _ROOM_FOR_SOCKETS:
     # Before pytest makes its folders, and for the processes that tests start, too.
     os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"  # noqa: S108 - pytest makes folders of its own in it, with mode 0700
+
+
+# No test of a law fails because one of its cases was slow; the rest is as Hypothesis has it here or in CI.
+settings.register_profile(
+    "patient",
+    settings(),
+    deadline=None,
+    suppress_health_check=[*settings().suppress_health_check, HealthCheck.too_slow],
+)
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

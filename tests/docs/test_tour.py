@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, START
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -63,7 +63,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory, opa_binary: Path) -> Iterator
     try:
         assert server.stderr is not None
         said = ""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START
         while "Try in another terminal" not in said:
             line = server.stderr.readline()
             assert line and time.monotonic() < deadline, f"the server ended or hung: {said}"

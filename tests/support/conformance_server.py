@@ -19,7 +19,7 @@ import yaml
 
 from server.authn.development import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER, development_jwks, issue_token
 from tests.support.conformance_files import Case, ConformanceFile
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, START
 
 _ADDRESS = re.compile(r"serves on (http://\S+)")
 
@@ -51,7 +51,7 @@ class ConformanceServer:
         self._listeners = [threading.Thread(target=listen) for listen in (self._hear_speech, self._hear_decisions)]
         for listener in self._listeners:
             listener.start()
-        address = self._address.get(timeout=PATIENCE)
+        address = self._address.get(timeout=START)
         if address is None:
             self.__exit__(None, None, None)
             raise AssertionError("".join(self._said))

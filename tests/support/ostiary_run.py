@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, START
 
 OPEN = """\
 version: 2
@@ -63,7 +63,7 @@ def command(config: Path, *options: str, grace: float | None = None) -> list[str
 def refusal(config: Path, environ: dict[str, str], *options: str) -> str:
     """What a server says that doesn't start."""
     done = subprocess.run(
-        command(config, *options), env=environ, capture_output=True, text=True, timeout=2 * PATIENCE, check=False
+        command(config, *options), env=environ, capture_output=True, text=True, timeout=START, check=False
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -127,7 +127,7 @@ def running(config: Path, environ: dict[str, str], *options: str, grace: float |
     listener = threading.Thread(target=listen)
     listener.start()
     try:
-        while "Try in another terminal" not in (line := lines.get(timeout=PATIENCE) or ""):
+        while "Try in another terminal" not in (line := lines.get(timeout=START) or ""):
             assert line, server.banner
         server.address = next(line.split()[-1] for line in server.said if " serves on " in line)
         yield server
@@ -142,9 +142,9 @@ def running(config: Path, environ: dict[str, str], *options: str, grace: float |
 def eventually(condition: Callable[[], bool]) -> bool:
     """Return whether the condition holds at some time from now on; a server that does not answer yet is none.
 
-    There is time for another look after one that waits PATIENCE for an answer that does not come.
+    There is time for a server to start, and for another look after one that got no answer.
     """
-    deadline = time.monotonic() + 2 * PATIENCE
+    deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
             if condition():

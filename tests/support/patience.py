@@ -9,3 +9,6 @@ PATIENCE: Final = 29.0
 
 Less than the 30 seconds after which the server itself cuts off what stands still: no wait may end because of that.
 """
+
+START: Final = 4 * PATIENCE
+"""Seconds for a server to start: its processes load more modules than a busy machine gives them in half a minute."""

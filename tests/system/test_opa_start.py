@@ -14,6 +14,7 @@ from server.authz.opa import process
 from server.authz.opa.command import OpaStartFailed
 from server.authz.readiness import AuthenticationMode
 from tests.support.opa_server import world, write_bundle
+from tests.support.patience import PATIENCE
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -44,6 +45,18 @@ def fails_to_start(run: Run, binary: Path, folder: Path, bundle: Path, **options
 
     run(main())
     return reason
+
+
+def never_ready(
+    monkeypatch: pytest.MonkeyPatch, binary: Path, folder: Path, bundle: Path, reason: str, **options: Any
+) -> None:
+    """Have OPA fail to become ready, for that reason; a busy machine may not have it answer within a second."""
+    for seconds in (1, PATIENCE):
+        monkeypatch.setattr(process, "_READY_SECONDS", seconds)
+        given = fails_to_start(asyncio.run, binary, folder, bundle, **options)
+        if given.endswith(reason):
+            break
+    assert given == f"opa is not ready after {seconds:.0f} s: {reason}"
 
 
 def program(path: Path, text: str) -> Path:
@@ -90,10 +103,9 @@ permitted := {
 def test_a_bundle_that_permits_everything_does_not_start_whether_or_not_callers_are_asked_who_they_are(
     authentication: AuthenticationMode, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_READY_SECONDS", 1.0)
     bundle = write_bundle(tmp_path / "bundle.tar.gz", access=PERMISSIVE, law=False)
-    reason = fails_to_start(asyncio.run, opa_binary, tmp_path, bundle, authentication=authentication)
-    assert reason == "opa is not ready after 1 s: opa permits a question that every policy denies"
+    reason = "opa permits a question that every policy denies"
+    never_ready(monkeypatch, opa_binary, tmp_path, bundle, reason, authentication=authentication)
 
 
 @pytest.mark.parametrize("authentication", list(AuthenticationMode))
@@ -131,9 +143,8 @@ def test_an_opa_that_does_not_like_the_bundle_is_quoted(run: Run, opa_binary: Pa
 def test_a_policy_that_is_not_the_wanted_one_does_not_start(
     settings: dict[str, Any], reason: str, opa_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_READY_SECONDS", 1.0)
     bundle = write_bundle(tmp_path / "bundle.tar.gz", **settings)
-    assert fails_to_start(asyncio.run, opa_binary, tmp_path, bundle) == f"opa is not ready after 1 s: {reason}"
+    never_ready(monkeypatch, opa_binary, tmp_path, bundle, reason)
 
 
 def test_what_opa_says_is_relayed_line_by_line_and_cut(

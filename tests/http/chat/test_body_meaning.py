@@ -122,7 +122,9 @@ _LOOKED_AT = ("model", "messages", "stream", "stream_options", "store", *CUT, *S
 NAMES = st.text().filter(lambda name: name.casefold() not in _LOOKED_AT)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.dictionaries(NAMES, VALUES), st.booleans(), st.booleans(), st.booleans())
 def test_whatever_else_is_in_a_body_the_provider_sees_what_the_policy_judged(
     address: Address,

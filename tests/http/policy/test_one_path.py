@@ -119,7 +119,9 @@ def sent(address: Address, method: str, target: str) -> bytes:
     return b""
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(METHODS, TARGETS)
 @example("GET", "/v1/models/..%2f..%2fadmin")
 @example("GET", "/v1/models/llama/")

@@ -22,6 +22,9 @@ from tests.support.databases import KINDS, Make, empty_postgres, empty_sqlite, o
 from tests.support.filter_rows import MINE, PERMIT, TEAM, clauses
 
 OTHERS = 20_000
+PIECE = 5_000
+"""So many are written at a time: a statement may not take long, which a busy machine does over all of them."""
+
 OLD = 3_000
 """Of the caller's, all older than everybody else's: who walks from the new end would meet them last."""
 
@@ -41,7 +44,7 @@ FILTERS = {
 }
 FILL = {
     "sqlite": """
-        WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1 + ?2)
+        WITH RECURSIVE numbers(n) AS (SELECT ?4 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
         INSERT INTO things SELECT 't' || n, ?3, n, 1, CASE WHEN n <= ?2 THEN 'ann' ELSE 'o' || (n % 100) END,
         'https://a.example',
         '{"all":["x"],"teams":["' || CASE WHEN n <= ?2 THEN 'ml' ELSE 'o' || (n % 100) END || '"]}',
@@ -53,7 +56,7 @@ FILL = {
         'https://a.example',
         '{"all":["x"],"teams":["' || CASE WHEN n <= CAST(?2 AS int) THEN 'ml' ELSE 'o' || (n % 100) END || '"]}',
         'created', '', NULL, 1, '{}', '{}'
-        FROM generate_series(1, CAST(?1 AS int) + CAST(?2 AS int)) AS n
+        FROM generate_series(CAST(?4 AS int), CAST(?1 AS int)) AS n
     """,
 }
 
@@ -102,7 +105,8 @@ def run(make: Make, work: Callable[[Database], Awaitable[None]]) -> None:
 async def fill(database: Database, parent: str | None = None) -> None:
     """Write many things, as parts of `parent` if it is given."""
     await bring_up_to_date(database, "things", None if parent is None else "wholes")
-    await database.write(Step(FILL[database.kind], (OTHERS, OLD, parent)))
+    for first in range(1, OTHERS + OLD + 1, PIECE):
+        await database.write(Step(FILL[database.kind], (min(first + PIECE - 1, OTHERS + OLD), OLD, parent, first)))
     await database.script("ANALYZE;")
 
 
