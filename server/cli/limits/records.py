@@ -13,6 +13,7 @@ from server.api.registry import body as entries
 from server.cli.limits.row import Limit
 from server.inference import file_parts
 from server.storage import write_queue
+from server.storage.database import sqlite_log
 from server.storage.records import removal
 from server.storage.usage import recorder, tally
 
@@ -25,6 +26,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "prompts": prompts,
     "recorder": recorder,
     "removal": removal,
+    "sqlite_log": sqlite_log,
     "tally": tally,
     "write_queue": write_queue,
 }
@@ -43,6 +45,11 @@ PARTS: Final[Sequence[Limit]] = (
 """Rows about uploads and the items of a conversation."""
 
 KEPT: Final[Sequence[Limit]] = (
+    Limit(
+        "the write-ahead log beside an SQLite file",
+        "{sqlite_log.MOST_BYTES:bytes}",
+        "what is written next waits until it is copied into the file",
+    ),
     Limit("versions of a prompt", "{prompts.MOST_KEPT}", "400, `too_many_versions`"),
     Limit(
         "items or versions that go in one transaction with what they belong to, or in a later one",

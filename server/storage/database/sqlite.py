@@ -26,6 +26,7 @@ from server.storage.database.database import (
 from server.storage.database.dialect import SQLITE, Dialect
 from server.storage.database.limits import LIST_SECONDS, SQLITE_LISTS, SQLITE_READS, SQLITE_WRITES
 from server.storage.database.sqlite_batches import ReadJob, SqliteBatches, WriteJob
+from server.storage.database.sqlite_log import MOST_PAGES, LogCopies
 
 _BUSY_SECONDS: Final = 5.0
 """Seconds to wait for another process that writes."""
@@ -57,6 +58,7 @@ class SqliteDatabase:
         self._reads = FairShares(SQLITE_READS)
         self._lists = FairShares(SQLITE_LISTS)
         self._writes = FairShares(SQLITE_WRITES)
+        self._log = LogCopies()
         self._writer: aiosqlite.Connection | None = None
 
     async def start(self) -> None:
@@ -75,6 +77,7 @@ class SqliteDatabase:
         await to_its_end(self._close())
 
     async def _close(self) -> None:
+        await self._log.close()
         for batches in (self._listing, self._reading, self._writing):
             await batches.close()
 
@@ -102,6 +105,7 @@ class SqliteDatabase:
             await self._done(self._writing, *steps)
         finally:
             turn.end()
+        self._log.wrote(steps)
 
     async def script(self, statements: str) -> None:
         """Several statements without parameters, in a transaction of their own; raises DatabaseUnavailable."""
@@ -128,9 +132,13 @@ class SqliteDatabase:
         self._writer = await _set_up(await self._writing.connect())
         # Only a power failure may lose the last second; a killed process loses nothing.
         await self._writer.execute_fetchall("PRAGMA synchronous = NORMAL")
+        await self._writer.execute_fetchall(f"PRAGMA wal_autocheckpoint = {MOST_PAGES}")
         for batches in (self._reading,) * _READERS + (self._listing,) * SQLITE_LISTS.capacity:
             reader = await _set_up(await batches.connect())
             await reader.execute_fetchall("PRAGMA query_only = ON")
+        copier = await aiosqlite.connect(self._path, isolation_level=None, timeout=_BUSY_SECONDS)
+        self._log.begin(copier)
+        await _set_up(copier)
 
     def _check_access(self) -> None:
         if not (self._path.is_file() and os.access(self._path, os.R_OK | os.W_OK)):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from server.storage.database import sqlite
+from server.storage.database import sqlite, sqlite_log
 from server.storage.database.database import Database, DatabaseUnavailable
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
@@ -180,3 +180,43 @@ def test_what_reads_may_not_write(tmp_path: Path) -> None:
 
 async def _nothing(_database: Database) -> None:
     pytest.fail("it can't be opened")
+
+
+@pytest.mark.parametrize("limit", ["STEPS", "STEP_BYTES"])
+def test_the_log_is_copied_beside_the_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """No writer copies it, which would wait for the disk, and with it every caller that writes."""
+    monkeypatch.setattr(sqlite_log, "STEP_BYTES", 10**9)
+    path = tmp_path / "records.db"
+
+    async def work(database: Database) -> None:
+        await bring_up_to_date(database, "things")
+        size = path.stat().st_size
+        for number in range(100):  # 5 MB; SQLite's writers copy every 4 MB
+            await add(database, f"n{number}", "x" * 50_000)
+        assert path.stat().st_size == size
+        monkeypatch.setattr(sqlite_log, limit, 20)
+        await add(database, "last")
+        deadline = time.monotonic() + PATIENCE
+        while path.stat().st_size < 100 * 50_000:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.001)
+
+    with_file(path, work)
+
+
+def test_a_log_that_nothing_copies_is_copied_by_the_writer_once_it_is_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_log, "STEPS", 10**9)
+    monkeypatch.setattr(sqlite_log, "STEP_BYTES", 10**9)
+    monkeypatch.setattr(sqlite, "MOST_PAGES", 500)
+    path = tmp_path / "records.db"
+
+    async def work(database: Database) -> None:
+        await bring_up_to_date(database, "things")
+        for number in range(60):
+            await add(database, f"n{number}", "x" * 50_000)
+        assert path.stat().st_size > 500 * 4096
+        assert path.with_name(f"{path.name}-wal").stat().st_size < 700 * 4096
+
+    with_file(path, work)
