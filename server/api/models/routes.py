@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from json import dumps
 from typing import Any, Final
 
@@ -118,12 +118,15 @@ def model_object(model: Model, created: int) -> bytes:
         "identifier": model.name,
         "type": "model",
         **kept,
-        "metadata": model.metadata,
-        # A caller who registers a model can't make it look like another one.
-        "custom_metadata": {**model.metadata, **kept},
     }
-    return _encoded(shown)
+    metadata, own = _encoded(model.metadata), _encoded(kept)
+    # A caller who registers a model can't make it look like another one.
+    if kept.keys() & model.metadata.keys():
+        custom = _encoded({**model.metadata, **kept})
+    else:
+        custom = b"%b,%b" % (metadata[:-1], own[1:]) if model.metadata else own
+    return b'%b,"metadata":%b,"custom_metadata":%b}' % (_encoded(shown)[:-1], metadata, custom)
 
 
-def _encoded(value: dict[str, Any]) -> bytes:
+def _encoded(value: Mapping[str, Any]) -> bytes:
     return dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

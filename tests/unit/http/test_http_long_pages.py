@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from server.api.models.model import Model
 from server.api.models.pages import StoredModel
+from server.api.models.routes import model_object
 from server.api.prompts.routes import _shown, _text, _text_of_default
 from server.api.prompts.store import Version, Wording, default_version
 from server.api.registry.routes import KINDS, RegistryRoutes
@@ -122,6 +124,15 @@ def test_a_listed_model_is_made_when_it_is_shown_and_not_kept(more: dict[str, An
     assert [*model.names][:3] == ["p/a", "p/short", "short"]
     assert (model.fallback, model.weights) == (tuple(more.get("fallback", ())), more.get("weights", {}))
     assert record.body._members is None
+
+
+@pytest.mark.parametrize("metadata", [{}, {"a": [1, "é"]}, {"a": 1, "provider_id": "q", "model_type": "embedding"}])
+def test_a_model_shows_its_metadata_twice_and_looks_like_no_other(metadata: dict[str, Any]) -> None:
+    kept = {"provider_id": "p", "provider_resource_id": "a", "model_type": "llm"}
+    text = model_object(Model("short", "p", "a", "llm", metadata), 1)
+    shown = loads(text, object_pairs_hook=lambda pairs: dict(pairs) if len(pairs) == len(dict(pairs)) else None)
+    assert (shown["metadata"], shown["custom_metadata"]) == (metadata, {**metadata, **kept})
+    assert shown.items() >= {"id": "p/a", "object": "model", "created": 1, "owned_by": "p", **kept}.items()
 
 
 def test_the_arguments_of_a_group_of_tools_are_not_kept() -> None:
