@@ -18,6 +18,8 @@ from server.config.metrics import MetricsConfig
 from server.config.opa import OpaConfig
 from server.config.provider_keys import ProviderKey
 from server.config.quota import QuotaConfig
+from server.config.sizes import size
+from server.config.tool_groups import LEAST_MEMORY, MOST_MEMORY
 from server.config.tracing import TracingConfig
 from server.config.types import Switch, Text, refusal, scalar, switch, whole_number
 from server.config.usage import UsageConfig
@@ -161,7 +163,7 @@ class ServerConfig(StrictModel):
     `metrics` is a listener for Prometheus alone. `fairness` says which callers share what the server has, and `usage`
     what is counted of it. The first of `seal_keys` seals what clients keep for the server, and all of them open it;
     without any, the server makes one in its directory. For `max_delegation` seconds after a request the server acts for
-    its caller in the background.
+    its caller in the background. `max_program_memory` bounds the memory that all programs of tools have together.
     """
 
     host: Host = "127.0.0.1"
@@ -186,3 +188,4 @@ class ServerConfig(StrictModel):
     metrics: MetricsConfig | None = None
     seal_keys: Annotated[tuple[SealKey, ...], AfterValidator(_few_keys)] = ()
     max_delegation: Annotated[int, whole_number(60, MOST_DELEGATION)] = 24 * 3600
+    max_program_memory: Annotated[int, size(LEAST_MEMORY, MOST_MEMORY, "from 64MiB to 1024GiB")] | None = None

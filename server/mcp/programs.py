@@ -79,8 +79,14 @@ class ProgramProcess:
                 questions.close()
                 raise McpFailed("the program of the tools can't be started") from None
 
-    async def end(self) -> None:
-        """End the program's input, kill it if it goes on and whatever it has started, and return once all is gone.
+    @property
+    def launcher(self) -> int:
+        """The process that is the parent of all that the program has started."""
+        return self._process.pid
+
+    async def end(self, grace: float = GRACE_SECONDS) -> None:
+        """End the program's input, kill it if it goes on after so many seconds and whatever it has started, and return
+        once all is gone.
 
         It is killed at once where this is cancelled.
         """
@@ -88,7 +94,7 @@ class ProgramProcess:
             with contextlib.suppress(OSError):
                 self.questions.write_eof()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GRACE_SECONDS):
+                async with asyncio.timeout(grace):
                     await _until_end(self.answers)
         finally:
             # The launcher kills them; a program may have stopped it.

@@ -13,7 +13,7 @@ from server.fairness.shares import NoRoom, Turn
 from server.json_input.strict import Json
 from server.mcp.faults import McpFailed
 from server.mcp.one_stream import OneStream
-from server.mcp.programs import Program, ProgramProcess
+from server.mcp.programs import GRACE_SECONDS, Program, ProgramProcess
 from server.mcp.wire import Wire
 
 _AT_ONCE: Final = 16 * 1024
@@ -22,6 +22,7 @@ _AT_ONCE: Final = 16 * 1024
 ENDED: Final = "the program of the tools has ended"
 """What is told of a call whose process has ended, or has failed before."""
 
+_TOO_MUCH: Final = "the program of the tools has ended: all of them had more memory than they may have together"
 _CLOSING: Final = "end of a program of tools"
 
 
@@ -36,6 +37,17 @@ class Stdio(OneStream):
         self._turn: Turn | None = None
         self._reading: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
+        self._is_given_up = False
+
+    @property
+    def launcher(self) -> int:
+        """The parent of all processes of the program; 0 where it does not run."""
+        return 0 if self._process is None else self._process.launcher
+
+    @property
+    def is_called(self) -> bool:
+        """True if a call is under way."""
+        return bool(self._pending)
 
     async def open(self) -> None:
         """Start the program; raises McpFailed, and NoRoom where too many run."""
@@ -45,6 +57,7 @@ class Stdio(OneStream):
         except BaseException:
             self._turn.end()
             raise
+        self._wire.memory.started(self)
         reading = self._read(self._process.answers)
         self._reading = asyncio.get_running_loop().create_task(reading, name="answers of a program of tools")
 
@@ -53,11 +66,18 @@ class Stdio(OneStream):
         self._end(McpFailed(ENDED))
         self._wire.background.start(_CLOSING, self.close())
 
+    def give_up(self) -> None:
+        """End the program at once, since programs have too much memory; calls that are under way fail."""
+        self._is_given_up = True
+        self._end(McpFailed(_TOO_MUCH))
+        self._wire.background.start(_CLOSING, self.close())
+
     async def close(self) -> None:
         """End the program; its place is free once it is gone."""
         process, self._process = self._process, None
         if process is None:
             return
+        self._wire.memory.ended(self)
         self._end(McpFailed(ENDED))
         try:
             if self._reading is not None:
@@ -66,7 +86,7 @@ class Stdio(OneStream):
         finally:
             # A second cancellation leaves no program behind.
             try:
-                await process.end()
+                await process.end(0 if self._is_given_up else GRACE_SECONDS)
             finally:
                 self._wire.processes.left(self)
                 if self._turn is not None:

@@ -19,6 +19,7 @@ from server.json_input.body_parser import BodyCheck
 from server.json_input.reader import Reader
 from server.json_input.strict import InvalidJson, Json
 from server.mcp.faults import HttpFailed, McpFailed
+from server.mcp.memory import ProgramMemory, part_of_machine
 from server.mcp.places import Places
 from server.mcp.programs import FURTHER, PROGRAMS, Program
 from server.net.log_filter import quieten_clients
@@ -59,7 +60,8 @@ class Wire:
 
     It follows no redirects, keeps no cookies, takes neither proxies nor passwords from the environment, and connects to
     what `reach` permits. `programs` are servers of tools that run here, by the addresses that stand for them, and
-    `processes` the places for their processes. `background` has the tasks whose ends nothing waits for.
+    `processes` the places for their processes, which have at most `program_memory` bytes together: a part of the
+    machine's unless it is given. `background` has the tasks whose ends nothing waits for.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class Wire:
         tls: ssl.SSLContext | None = None,
         lookup: Lookup = look_up,
         programs: Mapping[str, Program] | None = None,
+        program_memory: int | None = None,
     ) -> None:
         self.reach = reach
         self.programs = programs or {}
         self.processes = Places(PROGRAMS, FURTHER)
         self.background = BackgroundTasks()
+        self.memory = ProgramMemory(program_memory or part_of_machine(), self.background)
         self._reader = reader
         self._tls = tls
         self._lookup = lookup

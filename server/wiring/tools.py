@@ -17,6 +17,7 @@ from server.config.tool_runtime import McpProvider
 from server.inference.members import MemberRules
 from server.inference.provider import ByTask, HealthStatus, Provider, ProviderHealth
 from server.json_input.reader import Reader
+from server.mcp.memory import part_of_machine
 from server.mcp.sessions import Sessions
 from server.mcp.wire import Wire
 from server.net.outbound import Reach
@@ -41,7 +42,8 @@ class ToolServers:
         every = reach.with_endpoints(group.url for group in configured if group.url is not None) if served else reach
         programs = configured_programs(config) if served else {}
         tls = None if found is None else _tls(found)
-        self.sessions = Sessions(Wire(every, reader, tls, programs=programs))
+        memory = (config.server.max_program_memory or part_of_machine()) // config.server.workers
+        self.sessions = Sessions(Wire(every, reader, tls, programs=programs, program_memory=memory))
         self.providers = {} if found is None or not served else {found.provider_id: every}
         self.registering = {} if found is None or not served else {found.provider_id: reach}
         self.kinds: dict[str, ToolKind] = {}

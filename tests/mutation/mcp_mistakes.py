@@ -287,6 +287,30 @@ MCP_MISTAKES = (
         "                pass\n",
     ),
     Mistake(
+        "programs have any memory together",
+        "server/mcp/memory.py",
+        "    if excess <= 0:\n",
+        "    if most:\n",
+    ),
+    Mistake(
+        "what a program has started counts for nothing",
+        "server/mcp/memory.py",
+        "        ahead += children\n",
+        "",
+    ),
+    Mistake(
+        "what processes share counts for each of them",
+        "server/mcp/memory.py",
+        "sum(map(_exactly, tree))",
+        "quick[launcher]",
+    ),
+    Mistake(
+        "a program that is called ends before one that is not",
+        "server/mcp/memory.py",
+        "if not each.is_called)",
+        "if each.is_called)",
+    ),
+    Mistake(
         "a program that is idle makes no way",
         "server/mcp/places.py",
         "            self._make_way()\n            return",

@@ -25,7 +25,12 @@ NAMES = (
     "fills",
     "blank",
     "signals",
+    "keeps",
+    "shares",
+    "hides",
 )
+
+KEPT: list[bytearray] = []
 
 
 def send(message: Any) -> None:
@@ -50,6 +55,17 @@ def escaped() -> int:
     return int(os.read(ours, 20))
 
 
+def forked(size: int) -> int:
+    """A child in a session of its own, which has that many bytes and all that its parent has."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        KEPT.append(bytearray(size))
+        time.sleep(60)
+        os._exit(0)
+    return child
+
+
 def called(name: str, given: dict[str, Any]) -> Any:  # noqa: C901 - a row for each tool
     """The result of a call; None for none."""
     match name:
@@ -64,6 +80,12 @@ def called(name: str, given: dict[str, Any]) -> Any:  # noqa: C901 - a row for e
         case "signals":
             # The parent of a program is its launcher.
             os.kill(os.getppid(), int(given["text"]))
+        case "keeps":
+            KEPT.append(bytearray(int(given["text"])))
+        case "shares":
+            return [forked(0) for _ in range(4)]
+        case "hides":
+            return [forked(int(given["text"])) for _ in range(4)]
         case "fills":
             try:
                 return len(bytearray(int(given["text"])))

@@ -30,22 +30,22 @@ PROGRAMS = {
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Sessions]:
-    """Sessions with these programs alone."""
+async def running(memory: int | None = None) -> AsyncIterator[Sessions]:
+    """Sessions with these programs alone, which have at most that much `memory` together."""
     reader = Reader()
     programs = {program_address(name): program for name, program in PROGRAMS.items()}
-    sessions = Sessions(Wire(Reach(), reader, programs=programs))
+    sessions = Sessions(Wire(Reach(), reader, programs=programs, program_memory=memory))
     async with sessions.running():
         yield sessions
     assert (sessions.wire.processes.used, sessions.wire.processes.called) == (0, 0)
     await reader.close()
 
 
-def run(course: Callable[[Sessions], Awaitable[None]]) -> None:
-    """Run a course with such sessions."""
+def run(course: Callable[[Sessions], Awaitable[None]], memory: int | None = None) -> None:
+    """Run a course with such sessions, whose programs have at most that much `memory` together."""
 
     async def whole() -> None:
-        async with running() as sessions:
+        async with running(memory) as sessions:
             await course(sessions)
 
     asyncio.run(whole())

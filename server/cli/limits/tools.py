@@ -11,6 +11,7 @@ from server.api.responses.server_tools import file_search, file_search_body
 from server.api.responses.server_tools import rounds as response_rounds
 from server.api.tools import routes as tools
 from server.cli.limits.row import Limit
+from server.mcp import memory as mcp_memory
 from server.mcp import messages as mcp_messages
 from server.mcp import programs as mcp_programs
 from server.mcp import session as mcp_session
@@ -27,6 +28,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "mcp_checks": mcp_checks,
     "mcp_kind": mcp_kind,
     "mcp_messages": mcp_messages,
+    "mcp_memory": mcp_memory,
     "mcp_programs": mcp_programs,
     "mcp_session": mcp_session,
     "mcp_sessions": mcp_sessions,
@@ -89,6 +91,12 @@ CALLS: Final[Sequence[Limit]] = (
         "memory of each process of a program of tools, where the configuration has no `max_memory`",
         "{mcp_programs.MOST_MEMORY:bytes}",
         "the process gets no more, and the call may fail",
+    ),
+    Limit(
+        "memory of all programs of tools together without `server.max_program_memory`, and the time "
+        "between two looks at it",
+        "the machine's divided by {mcp_memory.SHARE_OF_MACHINE}, {mcp_memory.LOOK_SECONDS:seconds}",
+        "programs without a call under way end, and else the largest of the caller with most, whose calls fail",
     ),
     Limit(
         "calls of one principal that wait for an approval, their time, and answers in one request",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.mcp.programs import MOST_MEMORY
-from tests.support.config_texts import errors, load
+from tests.support.config_texts import errors, load, one_error, with_server
 
 PROVIDERS = """\
 apis: [inference, tool_runtime]
@@ -124,3 +124,12 @@ def test_one_provider_searches_files() -> None:
     )
     [found] = errors(two)
     assert "takes one search of files, since each request says where it searches" in found
+
+
+def test_the_memory_of_all_programs() -> None:
+    assert load(with_server("max_program_memory: 4GiB")).server.max_program_memory == 4 * 1024**3
+    assert load(with_server("port: 1")).server.max_program_memory is None
+    sentence = (
+        "`max_program_memory` takes a number of bytes, or one like `100MB` or `1GiB`, from 64MiB to 1024GiB, not `1MB`"
+    )
+    assert one_error(with_server("max_program_memory: 1MB")) == sentence
