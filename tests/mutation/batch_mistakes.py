@@ -240,4 +240,10 @@ BATCH_MISTAKES = (
         "    except ValueError:\n        return None",
         "    except ValueError:\n        return {}",
     ),
+    Mistake(
+        "lines that need more than is left stop those that need less",
+        REMAINING,
+        "others = len(self._again) - self._without_quota",
+        "others = len(self._again)",
+    ),
 )

@@ -71,6 +71,7 @@ _log: Final = logging.getLogger("ostiary.api")
 class Again:
     """A line that is begun once more from the time `at` on; no request is taken if it `is_paid`.
 
+    It `lacks_quota` where it waits for the next period of its owner's quota, as other lines need not.
     `tries` counts the requests that its provider was asked to answer, and `faults` those that did not come so far,
     since this process began with the batch.
     """
@@ -79,6 +80,7 @@ class Again:
     at: float = 0.0
     tries: int = 0
     faults: int = 0
+    lacks_quota: bool = False
 
 
 @dataclass(slots=True)
@@ -146,7 +148,7 @@ class RunningLine:
         if charge is not None and charge.exceeded is not None:
             if charge.never_fits:
                 return Outcome(result)
-            exceeded, again.at = charge.exceeded, now + charge.exceeded.resets_in
+            exceeded, again.at, again.lacks_quota = charge.exceeded, now + charge.exceeded.resets_in, True
             is_used_up = exceeded.requests_left == 0 or exceeded.tokens_left == 0
             return Outcome(again=again, hold=again.at if is_used_up else 0.0)
         passing = not acting.has_entered or (

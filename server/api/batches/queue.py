@@ -26,6 +26,9 @@ MOST_WAITING: Final = 5_000
 LineAgain = tuple[int, bool, int]
 """A line that is begun once more: its place, whether its request is paid, and how often it was tried."""
 
+_PAID: Final = (True, 0)
+"""What most lines are that are begun once more: paid, and not tried."""
+
 _WAITING: Final = "waiting"
 _NAME: Final = "batches that are not over"
 
@@ -61,6 +64,8 @@ class Progress:
     def body(self) -> dict[str, Any]:
         """The body of the record."""
         body = {name: getattr(self, name) for name in self.__slots__}
+        # There may be hundreds that wait for a quota, and each change of the batch writes them.
+        body["again"] = [line[0] if line[1:] == _PAID else line for line in self.again]
         if self.address is None:
             del body["address"]
         return body
@@ -164,7 +169,7 @@ class BatchQueue:
 def lease_of(work: Record) -> Lease:
     """Return what a record of the queue says."""
     body = work.body
-    again = tuple((place, is_paid, tries) for place, is_paid, tries in body["again"])
+    again = tuple((line, *_PAID) if isinstance(line, int) else tuple(line) for line in body["again"])
     return Lease(work, Progress(**{**body, "open": tuple(body["open"]), "again": again}))
 
 

@@ -11,6 +11,9 @@ from server.api.batches.queue import LineAgain, Progress
 MOST_AGAIN: Final = 64
 """Lines of one batch that wait for another attempt; while there are so many, no others are begun."""
 
+MOST_AHEAD: Final = 512
+"""The same for lines that need more than is left of their owner's quota in this period: others may need less."""
+
 
 class Remaining:
     """The places of these lines, of `total`; `next` is the first that was never begun."""
@@ -19,6 +22,7 @@ class Remaining:
         self.next = progress.next
         self._total = total
         self._again = {place: Again(is_paid, tries=tries) for place, is_paid, tries in progress.again}
+        self._without_quota = 0
 
     def __bool__(self) -> bool:
         return bool(self._again) or self.next < self._total
@@ -53,12 +57,16 @@ class Remaining:
         again = self._again.pop(place, None)
         if again is None:
             self.next = place + 1
-        return again or Again(is_paid=False)
+            return Again(is_paid=False)
+        self._without_quota -= again.lacks_quota
+        return again
 
     def put_back(self, place: int, again: Again) -> None:
         """Have a line begun once more."""
         self._again[place] = again
+        self._without_quota += again.lacks_quota
 
     @property
     def _has_new(self) -> bool:
-        return self.next < self._total and len(self._again) < MOST_AGAIN
+        others = len(self._again) - self._without_quota
+        return self.next < self._total and others < MOST_AGAIN and self._without_quota < MOST_AHEAD

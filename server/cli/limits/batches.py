@@ -83,6 +83,11 @@ LIMITS: Final[Sequence[Limit]] = (
         "the line is an error; no others are begun",
     ),
     Limit(
+        "lines of one batch that need more than is left of a quota, before others behind them that need less",
+        "{batch_remaining.MOST_AHEAD}",
+        "no others are begun until the period is over",
+    ),
+    Limit(
         "time after the window in which the files of a batch must have been made",
         "{batch_work.KEPT_SECONDS:seconds}",
         "the batch is `failed`",
