@@ -30,6 +30,11 @@ SWITCH_SECONDS: Final = 0.0005
 """Seconds for which a thread that computes keeps Python's lock while another wants it. With Python's own 5 ms each turn
 of the event loop waits as long for a thread that reads a large answer, and a request takes a dozen turns."""
 
+COLLECT_AFTER: Final = 2000
+"""Objects that may come, beyond those that go, before the garbage collector looks at the young ones. With Python's own
+700 it looks at those of the requests under way every few requests, and finds next to nothing.
+"""
+
 _NO_ADDRESS: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 """The errors of an address that the machine has not, has no protocol for, or has on several networks."""
 
@@ -79,6 +84,7 @@ def settled() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     gc.enable()
 
 
