@@ -13,10 +13,11 @@ MEMORY: Final = 1024 * 1024 * 1024
 CPU_SECONDS: Final = 60
 """Seconds of a processor that reading one file may take, besides those for its size."""
 
-BYTES_PER_SECOND: Final = 2_000_000
-"""Bytes of a file for which reading it may take one more second of a processor."""
+BYTES_PER_SECOND: Final = 500_000
+"""Bytes of a file for which reading it may take one more second of a processor. To count the tokens of a text takes a
+third of that, and twice as much where other processes share the core."""
 
-MOST_CPU_SECONDS: Final = 600
+MOST_CPU_SECONDS: Final = 1200
 """Seconds of a processor that reading one file may take, whatever its size."""
 
 PATIENCE: Final = 10
