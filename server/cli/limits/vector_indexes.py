@@ -58,7 +58,8 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "rows of a part that are held in memory before they are written",
-        "{rows.HELD_BYTES:bytes}; in `inline::faiss` {faiss_index.STEP} of them go in one transaction",
+        "{rows.HELD_BYTES:bytes}; in `inline::faiss` {faiss_index.STEP} of them go in one transaction, and "
+        "{faiss_rows.REMOVED} that are removed",
         "further ones are in a file until then",
     ),
     Limit(

@@ -96,11 +96,16 @@ class FaissIndex:
         except BaseException:
             if batch:
                 with suppress(IndexUnavailable):  # the next purge or start removes what can't be removed now
-                    await to_its_end(self._change(self._loaded.abandon, key, batch))
+                    await to_its_end(self._abandoned(rows, key, batch))
             raise
         finally:
             self._begun.get(key, set()).discard(batch)
         return count
+
+    async def _abandoned(self, rows: FaissRows, key: str, batch: int) -> None:
+        await self._change(self._loaded.withdraw, key, batch)
+        while await self._change(rows.abandon, key, batch):
+            pass
 
     async def nearest(self, key: str, vector: Vector, parts: Sequence[int], limit: int) -> list[Hit]:
         """Return the chunks of these parts that are nearest to the vector, best first."""
@@ -133,7 +138,10 @@ class FaissIndex:
         rows = self._opening.opened()
         wanted = numbers(parts)
         if wanted:
-            self._mark(key, await self._change(rows.remove, key, wanted))
+            more = True
+            while more:
+                marks, more = await self._change(rows.remove, key, wanted)
+                self._mark(key, marks)
             await self._change(self._loaded.remove, key, wanted)
 
     async def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> None:
@@ -147,7 +155,8 @@ class FaissIndex:
     async def drop(self, key: str) -> None:
         """Remove a store with its bytes; one that isn't there is no error."""
         rows = self._opening.opened()
-        await self._change(rows.drop, checked(key))
+        while await self._change(rows.drop, checked(key)):
+            pass
         self._loaded.drop(key)
         await self._change(rows.file.empty_log)
         self._marks.pop(key, None)
@@ -158,8 +167,12 @@ class FaissIndex:
         if await self._read(rows.dimensions, key) is None:
             return await self._change(rows.file.empty_log)
         marks = [*self._marks.get(key, ())]
-        await self._change(rows.clear, key, tuple(self._begun.get(key, ())))
-        if not await self._change(rows.purge, key):
+        while await self._change(rows.clear, key, tuple(self._begun.get(key, ()))):
+            pass
+        begins = True
+        while await self._change(partial(rows.merge, key, begins=begins)):
+            begins = False
+        if not await self._change(rows.file.empty_log):
             return False
         for mark in marks:
             if await self._read(rows.is_left, mark):
@@ -184,7 +197,7 @@ class FaissIndex:
         with _as_unavailable():
             return await in_thread_to_its_end(partial(work, *given), threads=self._searching)
 
-    async def _change(self, work: Callable[..., T], *given: Any, undo: Callable[[T], None] | None = None) -> T:
+    async def _change(self, work: Callable[..., T], *given: Any, undo: Callable[[T], object] | None = None) -> T:
         """Return what `work` returns in the thread for changes, and note whether the disk takes them.
 
         `undo` is called with what a cancelled caller doesn't get.

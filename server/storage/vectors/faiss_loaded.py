@@ -86,11 +86,9 @@ class LoadedStores:
             if loaded.index is not None:
                 self._extend(loaded, rows)
 
-    def abandon(self, key: str, batch: int) -> None:
-        """Remove the rows of a batch that is not to count, or no more: a cancelled caller may have made it count."""
-        counted = self._rows.has_committed(batch)
-        self._rows.abandon(key, batch)
-        if counted:
+    def withdraw(self, key: str, batch: int) -> None:
+        """Let a batch not count: a caller that was cancelled may have made it count just before."""
+        if self._rows.withdraw(batch):
             self.drop(key)
 
     def remove(self, key: str, parts: list[int]) -> None:

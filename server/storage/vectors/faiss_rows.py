@@ -19,6 +19,12 @@ from server.storage.vectors.rows import Placed, written, wrong
 MOST_WORDS: Final = 256
 """Words of a query that are looked for; further ones are left out."""
 
+REMOVED: Final = 128
+"""Rows that are removed in one transaction, so that other writers wait for no more."""
+
+MERGED: Final = 64
+"""Pages of an index of words that are merged in one transaction."""
+
 FETCHED: Final = 256
 """Rows that are read at a time."""
 
@@ -66,7 +72,8 @@ class FaissRows:
                 for statement in _TABLES:
                     connection.execute(statement)
             for key in [key for (key,) in self._connection().execute("SELECT key FROM stores")]:
-                self.clear(key)
+                while self.clear(key):
+                    pass
         except (IndexUnavailable, sqlite3.Error) as fault:
             raise Unusable(
                 f"the file of the vector index can't be used: {fault_in_words(fault)}", str(self.file.path)
@@ -116,16 +123,20 @@ class FaissRows:
             if not done.rowcount:
                 raise IndexUnavailable("the vector store has been removed")
 
-    def has_committed(self, batch: int) -> bool:
-        """Return whether the rows of a batch count."""
-        statement = "SELECT 1 FROM batches WHERE batch = ? AND committed"
-        return self._connection().execute(statement, (batch,)).fetchone() is not None
-
-    def abandon(self, key: str, batch: int) -> None:
-        """Remove the rows of a batch that is not to count."""
+    def withdraw(self, batch: int) -> bool:
+        """Let the rows of a batch count no more, and return whether they did."""
         with self.file.changing() as connection:
-            _delete(connection, key, "batch = ?", (batch,))
+            done = connection.execute("UPDATE batches SET committed = 0 WHERE batch = ? AND committed", (batch,))
+            return bool(done.rowcount)
+
+    def abandon(self, key: str, batch: int) -> bool:
+        """Remove some rows of a batch that doesn't count, and return whether there may be more."""
+        with self.file.changing() as connection:
+            removed = _delete(connection, key, *_some(key, "batch = ?", (batch,)))
+            if removed == REMOVED:
+                return True
             connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
+            return False
 
     def vectors(self, key: str, batch: int | None = None) -> Iterator[list[tuple[int, int, bytes]]]:
         """Yield the numbers, parts and vectors of the rows that count, or of those of a batch."""
@@ -178,40 +189,56 @@ class FaissRows:
         found = self._connection().execute(statement, (query, json.dumps(parts), limit)).fetchall()
         return [(row[:6], -row[6]) for row in found]
 
-    def remove(self, key: str, parts: Sequence[int]) -> list[bytes]:
-        """Remove the rows of parts, and return the beginnings of some of their vectors."""
-        return self._remove(key, "part IN (SELECT value FROM json_each(?))", (json.dumps(parts),))
+    def remove(self, key: str, parts: Sequence[int]) -> tuple[list[bytes], bool]:
+        """Remove some rows of parts. Return the beginnings of some of their vectors, and whether there may be more."""
+        which = "part IN (SELECT value FROM json_each(?))"
+        marks, removed = self._remove(key, *_some(key, which, (json.dumps(parts),)))
+        return marks, removed == REMOVED
 
     def remove_chunks(self, key: str, ordinals: Mapping[int, Sequence[int]]) -> list[bytes]:
-        """Remove rows of parts by their ordinals, and return the beginnings of some of their vectors."""
+        """Remove rows of parts by their ordinals at once, and return the beginnings of some of their vectors."""
         pairs = [(part, ordinal) for part, some in ordinals.items() for ordinal in some]
         which = "(part, ordinal) IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))"
-        return self._remove(key, which, (json.dumps(pairs),))
+        return self._remove(key, which, (json.dumps(pairs),))[0]
 
-    def drop(self, key: str) -> None:
-        """Remove a store."""
+    def drop(self, key: str) -> bool:
+        """Remove some rows of a store, or with the last ones the store, and return whether it is still there."""
+        if self.dimensions(key) is None:
+            return False
         with self.file.changing() as connection:
+            # Its words go with the store.
+            which, given = _some(key, "1", ())
+            if connection.execute(f"DELETE FROM chunks_{checked(key)} WHERE {which}", given).rowcount == REMOVED:  # noqa: S608  # the key is checked
+                return True
             connection.execute(f"DROP TABLE IF EXISTS words_{checked(key)}")
             connection.execute(f"DROP TABLE IF EXISTS chunks_{key}")
             connection.execute("DELETE FROM batches WHERE key = ?", (key,))
             connection.execute("DELETE FROM stores WHERE key = ?", (key,))
+        return False
 
-    def clear(self, key: str, but: Sequence[int] = ()) -> None:
-        """Remove the rows of batches that never were committed, `but` those that are being written."""
-        with self.file.changing() as connection:
-            begun = connection.execute("SELECT batch FROM batches WHERE key = ? AND NOT committed", (checked(key),))
-            for batch in [batch for (batch,) in begun if batch not in but]:
-                _delete(connection, key, "batch = ?", (batch,))
-                connection.execute("DELETE FROM batches WHERE batch = ?", (batch,))
+    def clear(self, key: str, but: Sequence[int] = ()) -> bool:
+        """Remove some rows of batches that don't count, `but` those that are being written.
 
-    def purge(self, key: str) -> bool:
-        """Drop the words of removed rows and what the log of the file holds, and return whether that is done.
+        Return whether there may be more.
+        """
+        begun = "SELECT batch FROM batches WHERE key = ? AND NOT committed ORDER BY batch"
+        for (batch,) in self._connection().execute(begun, (checked(key),)).fetchall():
+            if batch not in but:
+                self.abandon(key, batch)
+                return True
+        return False
+
+    def merge(self, key: str, *, begins: bool) -> bool:
+        """Drop some words of removed rows, and return whether there may be more. `begins` goes through all words.
 
         SQLite has overwritten the removed rows themselves already.
         """
+        pages = -MERGED if begins else MERGED
         with self.file.changing() as connection:
-            connection.execute(f"INSERT INTO words_{checked(key)} (words_{key}) VALUES ('optimize')")  # noqa: S608  # the key is checked
-        return self.file.empty_log()
+            before = connection.total_changes
+            connection.execute(f"INSERT INTO words_{checked(key)} (words_{key}, rank) VALUES ('merge', ?)", (pages,))  # noqa: S608  # the key is checked
+            # As SQLite's documentation says: where it has merged nothing, it has made one change at most.
+            return connection.total_changes - before > 1
 
     def is_left(self, mark: bytes) -> bool:
         """Return whether the beginning of a vector stands in the file, and in no row of any store."""
@@ -223,14 +250,13 @@ class FaissRows:
         stores = [key for (key,) in read("SELECT key FROM stores")]
         return not any(read(f"SELECT 1 FROM chunks_{checked(key)} {among}", (mark,)).fetchone() for key in stores)  # noqa: S608  # the key is checked
 
-    def _remove(self, key: str, which: str, given: tuple[Any, ...]) -> list[bytes]:
+    def _remove(self, key: str, which: str, given: tuple[Any, ...]) -> tuple[list[bytes], int]:
         if self.dimensions(key) is None:
-            return []
+            return [], 0
         some = f"SELECT substr(vector, 1, {MARK_BYTES}) FROM chunks_{checked(key)} WHERE {which} LIMIT 4"  # noqa: S608  # the key is checked
         with self.file.changing() as connection:
             marks = [bytes(mark) for (mark,) in connection.execute(some, given)]
-            _delete(connection, key, which, given)
-        return marks
+            return marks, _delete(connection, key, which, given)
 
 
 def _tables(key: str) -> Iterator[str]:
@@ -248,10 +274,16 @@ def _tables(key: str) -> Iterator[str]:
     )
 
 
-def _delete(connection: sqlite3.Connection, key: str, which: str, given: tuple[Any, ...]) -> None:
+def _some(key: str, which: str, given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Return the condition for as many of the rows as go in one transaction."""
+    return f"id IN (SELECT id FROM chunks_{checked(key)} WHERE {which} LIMIT {REMOVED})", given  # noqa: S608  # the key is checked
+
+
+def _delete(connection: sqlite3.Connection, key: str, which: str, given: tuple[Any, ...]) -> int:
+    """Remove rows with their words, and return how many."""
     connection.execute(
         f"INSERT INTO words_{checked(key)} (words_{key}, rowid, text) "  # noqa: S608  # the key is checked
         f"SELECT 'delete', id, text FROM chunks_{key} WHERE {which}",
         given,
     )
-    connection.execute(f"DELETE FROM chunks_{key} WHERE {which}", given)  # noqa: S608  # the key is checked
+    return connection.execute(f"DELETE FROM chunks_{key} WHERE {which}", given).rowcount  # noqa: S608  # the key is checked
