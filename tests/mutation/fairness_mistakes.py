@@ -236,8 +236,8 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "a request that waits is worked on though its client has left",
         TURNS,
-        "        async with WhileConnected(self._listen):\n            await self._place.take()\n",
-        "        await self._place.take()\n",
+        "                async with WhileConnected(self._listen):\n                    await self._place.take()\n",
+        "                await self._place.take()\n",
     ),
     Mistake(
         "a request that waits takes all of its body",
@@ -248,8 +248,51 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "a listener gives up the place of the work",
         TURNS,
-        "if is_there or asyncio.current_task() is not self._reader:",
-        "if is_there:",
+        "if is_there or not self._place.is_held or asyncio.current_task() is not self._reader:",
+        "if is_there or not self._place.is_held:",
+    ),
+    Mistake(
+        "a part of a body waits for a place though its client has left",
+        TURNS,
+        'if message["type"] != "http.disconnect" and not self._place.take_now():',
+        "if not self._place.take_now():",
+    ),
+    Mistake(
+        "parts of bodies that wait are not counted",
+        TURNS,
+        'self._waiting(len(message.get("body", b"")))',
+        "self._waiting(0)",
+    ),
+    Mistake("bodies of requests that wait are not counted", TURNS, "            hold(min(size, MOST_READ))\n", ""),
+    Mistake(
+        "a request that waits is read on",
+        TURNS,
+        "            if self.leaving is None:\n",
+        "            if self.leaving is not None:\n",
+    ),
+    Mistake(
+        "a body waits for a place with each part",
+        "server/http/json_body.py",
+        "        await away.enter_async_context(without_place())\n",
+        "",
+    ),
+    Mistake(
+        "each page takes a step in a turn of the event loop",
+        PLACES,
+        "await passing.pass_on()",
+        "await asyncio.sleep(0)",
+    ),
+    Mistake(
+        "pages are read among short reads",
+        "server/storage/records/table.py",
+        "self.database.scan if len(missing) > 1 else self.database.read",
+        "self.database.read",
+    ),
+    Mistake(
+        "a listed model has the members of another",
+        "server/api/models/routes.py",
+        "if kept.keys() & model.metadata.keys():",
+        "if kept.keys() & model.metadata.keys() == {0}:",
     ),
     Mistake(
         "a refused token waits in its former caller's turns",
