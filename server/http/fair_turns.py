@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -77,7 +78,7 @@ class FairTurns:
         HELD.set(place)
         PASSING.set(places.pieces)
         turn = call.turn = RequestTurn(
-            receive, place, scope.get(ARRIVED), scope.get(LEAVING), self._bodies, _size_of_body(scope)
+            receive, place, scope.get(ARRIVED), scope.get(LEAVING), self._bodies, partial(_size_of_body, scope)
         )
 
         async def send_piece(message: Message) -> None:
@@ -109,7 +110,7 @@ class RequestTurn:
 
     Only the task that reads the request gives it up: a listener for a client that leaves waits while the work goes on.
     A request that waits reads no further where its connection tells that the client leaves. `bodies` bounds what such
-    requests hold of their bodies, which have `size` bytes.
+    requests hold of their bodies; `size` returns the bytes of this one's, and is called if it waits.
     """
 
     __slots__ = ("_ahead", "_arrived", "_bodies", "_place", "_reader", "_receive", "_size", "_whole", "leaving")
@@ -121,7 +122,7 @@ class RequestTurn:
         arrived: Callable[[], bool] | None,
         leaving: Leaving | None = None,
         bodies: MemoryLimit | None = None,
-        size: int = 0,
+        size: Callable[[], int] = int,
     ) -> None:
         self.leaving = leaving
         self._receive = receive
@@ -164,7 +165,7 @@ class RequestTurn:
             await self._wait()
 
     async def _wait(self) -> None:
-        with self._waiting(self._size):
+        with self._waiting(self._size()):
             if self.leaving is None:
                 async with WhileConnected(self._listen):
                     await self._place.take()

@@ -187,7 +187,7 @@ class ObservedChat:
         events, use = await self._asked(request, self._model.stream)
         use.accepted()
         # The request, which may be large, is not kept for the stream.
-        return _ObservedStream(events, use, ChatRequest(request.model_id, b"", request_id=request.request_id))
+        return _ObservedStream(events, use, request.model_id, request.request_id)
 
     async def _asked(self, request: ChatRequest, ask: Callable[[ChatRequest], Awaitable[Answer]]) -> tuple[Answer, Use]:
         """Return what the model answers, and the use that has begun with it."""
@@ -205,17 +205,18 @@ class ObservedChat:
 class _ObservedStream:
     """A stream whose end, or failure, is noted too."""
 
-    def __init__(self, events: ChatStream, use: Use, request: ChatRequest) -> None:
+    def __init__(self, events: ChatStream, use: Use, model_id: str, request_id: str) -> None:
         self._events = events
         self._use = use
-        self._request = request
+        self._model_id = model_id
+        self._request_id = request_id
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for piece in self._events:
                 yield piece
         except ProviderFailed as failure:
-            self._use.failed(self._request, failure)
+            self._use.failed(ChatRequest(self._model_id, b"", request_id=self._request_id), failure)
             raise
         self._use.ended()
 

@@ -93,7 +93,7 @@ class Asking:
         """
         gate = gate_of(request.scope)
         raw, body = await read_body(request, self._reader, parsers.of(gate))
-        model = await self.model(gate, body.model)
+        model = await find_model(self._catalogue, gate, body.model)
         return await self.of(request, raw, body, model, task, wanted, attach)
 
     async def model(self, gate: Gate, name: str) -> Model:

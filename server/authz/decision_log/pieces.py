@@ -49,10 +49,10 @@ def head_about(kind: LineKind, about: str) -> str:
 def about_of(request_id: str, decision_id: str | None, caller: Principal | Anonymous, revision: str | None) -> str:
     """Return the members that all lines about one decision have in common."""
     principal = caller if isinstance(caller, Principal) else None
-    identity = "null" if principal is None else json_text(principal.id)
-    issuer = "null" if principal is None else json_text(principal.issuer)
+    identity = "null" if principal is None else encode_basestring_ascii(principal.id)
+    issuer = "null" if principal is None else encode_basestring_ascii(principal.issuer)
     return (
-        f'"request_id":{json_text(request_id)},'
+        f'"request_id":{encode_basestring_ascii(request_id)},'
         f'"decision_id":{json_text(decision_id)},"revision":{json_text(revision)},"principal":{identity},"issuer":{issuer}'
     )
 

@@ -18,6 +18,7 @@ LONGEST_NAME: Final = 256
 """Characters of a model's name in a provider's list; longer ones are left out."""
 
 _MARK: Final = b"\xef\xbb\xbf"
+_BLANKS: Final = " \t\n\r"
 _LOOKED_AT: Final = 64
 _HALF: Final = b"\\ud"
 _ENCODERS: Final = {
@@ -44,10 +45,11 @@ class ToldError(NotAnAnswer):
 def decoded(text: bytes) -> Json:
     """Return the object that a text means, the last of repeated members; raises NotAnAnswer, for NaN too."""
     try:
-        found = _DECODE(text.removeprefix(_MARK).decode())
+        written = text.removeprefix(_MARK).decode().strip(_BLANKS)
+        found, end = _DECODE(written)
     except (ValueError, RecursionError):
         raise NotAnAnswer from None
-    if type(found) is not dict:
+    if type(found) is not dict or end != len(written):
         raise NotAnAnswer
     return found
 
@@ -115,7 +117,7 @@ def _no_number(_name: str) -> NoReturn:
     raise NotAnAnswer
 
 
-_DECODE: Final = JSONDecoder(parse_constant=_no_number).decode
+_DECODE: Final = JSONDecoder(parse_constant=_no_number).raw_decode
 
 
 def _finite(value: Any) -> Any:

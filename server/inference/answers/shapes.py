@@ -151,7 +151,8 @@ class _Choice:
                 del delta["role"]
             else:
                 self._has_role = bool(delta["role"])
-        _flatten(delta)
+        if type(delta.get("content")) is list:
+            _flatten(delta)
         calls = delta.get("tool_calls")
         if calls is not None:
             delta["tool_calls"] = self.calls.shaped(calls)
