@@ -143,8 +143,8 @@ BATCH_MISTAKES = (
     Mistake(
         "two callers have all lines",
         LINES,
-        "if turn is None and not self._shares.held():",
-        "if turn is None and self._shares.held():",
+        "if turn is None and not (self._shares.held() or first.held() or large.held()):",
+        "if False:",
     ),
     Mistake(
         "one batch alone is asked to make room",
