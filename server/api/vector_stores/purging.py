@@ -32,6 +32,9 @@ SWEEP_SECONDS: Final = 10.0
 CLAIM_SECONDS: Final = 45
 """Seconds for which a process that purges a store keeps others away from what it purges."""
 
+STARTING_SECONDS: Final = 2
+"""Seconds after which what could not be purged is due again because its index was about to open."""
+
 SCAN_SECONDS: Final = 3600
 """Seconds between two scans for links whose files are gone without a note."""
 
@@ -137,6 +140,9 @@ class PurgeSweeper:
                     return
         except IndexUnavailable as fault:
             _log.warning("deleted chunks of the vector store `%s` are still on the disk: %s", store, fault)
+            if fault.starting:
+                # It opens in a moment; a claim that lasts longer would only delay the purge.
+                await self._notes.claim(claimed, STARTING_SECONDS)
             return
         known = {note.id: note for note in claimed}
         gone = await self._stores.find(store) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 
@@ -15,6 +15,8 @@ from server.api.vector_stores.purges import Note
 from server.storage.database.database import Step
 from server.storage.records.guarded import NotFound
 from server.storage.records.record import Record
+from server.storage.vectors.index import IndexUnavailable
+from server.storage.vectors.opening import STARTING
 from tests.support.patience import PATIENCE
 from tests.support.vector_world import VectorWorld
 from tests.unit.api.conftest import InWorld
@@ -169,6 +171,28 @@ def test_what_the_index_still_has_is_not_forgotten(vectors: InWorld, monkeypatch
             await sweep()
             await world.purged(store)
         assert len(tries) >= 2
+
+    vectors(work)
+
+
+def test_an_index_that_is_about_to_open_delays_no_purge(vectors: InWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(world: VectorWorld) -> None:
+        store = await new_store(world)
+        link = await world.put(store, ANN, "deleted before the start")
+        notes, sweep = world.records.queue.notes, world.purging.sweep
+
+        async def starting(key: str, parts: Sequence[int]) -> None:
+            raise IndexUnavailable(STARTING, starting=True)
+
+        with idle(world):
+            await world.records.detach(store, link)
+            with monkeypatch.context() as patched:
+                patched.setattr(world.index, "remove", starting)
+                await sweep()
+            [note] = await notes.about(store.body["index"], 10)
+            assert note.expires_at is not None
+            assert note.expires_at <= time.time() + purging.STARTING_SECONDS
+        await world.purged(store)
 
     vectors(work)
 
