@@ -99,6 +99,17 @@ def is_open(server: httpx.Client, store: str) -> bool:
     return server.post(f"/vector_stores/{store}/search", json={"query": "a"}).status_code == 200
 
 
+def settle(server: httpx.Client, store: str) -> None:
+    """Return once the store is settled; raise AssertionError if none of the files that wait is done for a while."""
+    before, end = -1, time.monotonic() + 2 * SECONDS
+    while not settled(server, store):
+        waiting = asked(server, "GET", f"/vector_stores/{store}")["file_counts"]["in_progress"]
+        if before < 0 or waiting < before:
+            before, end = waiting, time.monotonic() + 2 * SECONDS
+        assert time.monotonic() < end, f"{waiting} files wait"
+        time.sleep(0.2)
+
+
 def until(condition: Any) -> None:
     end = time.monotonic() + 2 * SECONDS
     while not condition():
@@ -133,7 +144,7 @@ def test_what_was_acknowledged_stays_and_what_was_deleted_stays_away(tmp_path: P
     assert files.inside, "the server was killed before anything was attached"
     with running(config, environ, "--workers", "2") as last, client(last.address) as server:
         until(lambda: is_open(server, files.store))
-        until(lambda: settled(server, files.store))
+        settle(server, files.store)
         for identity, word in files.inside.items():
             if identity not in files.doubtful:
                 shown = asked(server, "GET", f"/vector_stores/{files.store}/files/{identity}")
