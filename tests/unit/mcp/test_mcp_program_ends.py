@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 
@@ -12,6 +13,9 @@ import pytest
 from server.mcp.programs import ProgramProcess
 from server.mcp.sessions import Sessions
 from tests.support.mcp_programs import PROGRAMS, call, gone, is_there, run
+from tests.support.patience import PATIENCE
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @pytest.mark.parametrize("group", ["one", "stays"])
@@ -31,10 +35,16 @@ STOPS = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN)
 ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM)
 
 
+@pytest.mark.parametrize("reaps", [False, True])
 @pytest.mark.parametrize("sent", [(), *((number,) for number in STOPS), ENDS])
-def test_a_program_ends_with_the_server_whatever_it_has_sent_to_its_launcher(sent: tuple[int, ...]) -> None:
+def test_a_program_ends_with_the_server_whatever_it_has_sent_to_its_launcher(
+    sent: tuple[int, ...], reaps: bool
+) -> None:
+    """Where another process of the session takes its orphans, the system continues no launcher that is stopped."""
     ours, theirs = os.pipe()
     if not (child := os.fork()):
+        if reaps:
+            _take_orphans(theirs)
 
         async def course(sessions: Sessions) -> None:
             pids = [await call(sessions, name, "stays") for name in ("process", "escapes")]
@@ -48,7 +58,6 @@ def test_a_program_ends_with_the_server_whatever_it_has_sent_to_its_launcher(sen
         finally:
             os._exit(1)
     os.close(theirs)
-    os.waitpid(child, 0)
     pids = [*map(int, os.read(ours, 40).split())]
     os.close(ours)
     try:
@@ -58,6 +67,19 @@ def test_a_program_ends_with_the_server_whatever_it_has_sent_to_its_launcher(sen
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _take_orphans(closed: int) -> None:
+    """Go on in a child; this process takes its orphans, and ends once they have, or some time after a test fails."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if os.fork():
+        os.close(closed)
+        signal.alarm(int(PATIENCE) + 10)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.wait()
+        os._exit(0)
 
 
 def test_a_launcher_that_is_stopped_ends_nevertheless() -> None:
