@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
 from threading import enumerate as threads
+from typing import Any
 
 import pytest
 
@@ -179,4 +180,32 @@ def test_rows_of_a_cancelled_addition_are_nowhere(
             assert len(await index.chunks(key, part, 0, 100)) == 60
             assert usual >= 0
 
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("when", When)
+def test_a_commit_to_lancedb_that_has_begun_comes_to_its_end(
+    when: When, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lancedb.table import AsyncTable
+
+    add, begun, ended = AsyncTable.add, list[int](), list[int]()
+
+    async def noted(*given: Any, **named: Any) -> Any:
+        begun.append(step)
+        done = await add(*given, **named)
+        ended.append(step)
+        return done
+
+    async def run() -> None:
+        nonlocal step
+        key = secrets.token_hex(16)
+        async with filled("lancedb", tmp_path, key) as index:
+            monkeypatch.setattr(AsyncTable, "add", noted)
+            while await cancelled_at(step, when, index.add(key, DIMENSIONS, 2 + step, pieces(chunks(60, 1), 30))):
+                assert begun == ended
+                step += 1
+            assert len(begun) > 1
+
+    step = 0
     asyncio.run(run())
