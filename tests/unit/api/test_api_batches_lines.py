@@ -9,7 +9,7 @@ from json import dumps, loads
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policy.vocabulary import Principal
@@ -143,6 +143,7 @@ VALUES = st.recursive(
 )
 
 
+@example([("usage", {"total_tokens": 3}), ("a", {"usage": {"total_tokens": 4}})], None, "")
 @given(st.lists(st.tuples(TEXTS, VALUES), max_size=4), st.sampled_from([None, 1]), st.sampled_from(["", " ", "\n"]))
 def test_tokens_are_read_from_the_end_of_an_answer_as_from_all_of_it(
     members: list[tuple[str, Any]], indent: int | None, behind: str
