@@ -93,6 +93,6 @@ def test_a_policy_command_of_the_page_works(desk: Path, opa_binary: Path, comman
     environ = {**os.environ, "HOME": str(desk), "OSTIARY_OPA": str(opa_binary)}
     shell = f'ostiary() {{ "{sys.executable}" -m server.cli.main "$@"; }}; {command}'
     done = subprocess.run(
-        ["/bin/bash", "-c", shell], cwd=desk, env=environ, capture_output=True, text=True, timeout=60, check=False
+        ["/bin/bash", "-c", shell], cwd=desk, env=environ, capture_output=True, text=True, timeout=90, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -39,7 +39,7 @@ class Tour:
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60, check=False
+            command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=START, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

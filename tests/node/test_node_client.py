@@ -11,6 +11,7 @@ import pytest
 
 from server.authn.key_store import KeyStore
 from tests.support.ostiary_run import environment, running, written
+from tests.support.patience import START
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")
@@ -44,7 +45,7 @@ def test_the_client_for_node_keeps_files_conversations_and_chats_for_their_owner
         names = {name: keys.create(name.lower(), {}, None) for name in ("ALICE", "BOB")}
         environ = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "SERVER": server.address, **names}
         done = subprocess.run(
-            [str(NODE), "client.mjs"], cwd=HERE, env=environ, capture_output=True, text=True, timeout=60, check=False
+            [str(NODE), "client.mjs"], cwd=HERE, env=environ, capture_output=True, text=True, timeout=START, check=False
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["files", "conversations", "chats", "stream"]

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.certificate import certificate
 from tests.support.ostiary_run import OPEN, command, environment, eventually, running, written
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, START
 
 DEVELOPMENT = """\
   auth:
@@ -75,7 +75,7 @@ def test_every_command_that_is_offered_works_in_another_terminal(
             env=other,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START,
             check=False,
         )
         assert done.returncode == 0, done.stderr + script
@@ -144,7 +144,12 @@ def test_a_check_says_what_the_banner_shouts(
 
     def checked(*options: str) -> tuple[int, list[str]]:
         done = subprocess.run(
-            command(config, "--check", *options), env=environ, capture_output=True, text=True, timeout=60, check=False
+            command(config, "--check", *options),
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=START,
+            check=False,
         )
         assert done.stdout.endswith("\n")
         return done.returncode, re.findall(r"^warning: ([A-Z ]+):", done.stderr, re.MULTILINE)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.support.ostiary_run import OPEN, command, environment, eventually, gone, refusal, running, written
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, START
 from tests.support.ports import free_port
 
 AUTH = """\
@@ -54,7 +54,7 @@ def test_a_check_finds_what_a_start_would(tmp_path: Path, environ: dict[str, str
 def test_a_check_of_a_good_file_starts_nothing(tmp_path: Path, environ: dict[str, str]) -> None:
     config = written(tmp_path, OPEN)
     done = subprocess.run(
-        command(config, "--check"), env=environ, capture_output=True, text=True, timeout=60, check=False
+        command(config, "--check"), env=environ, capture_output=True, text=True, timeout=START, check=False
     )
     assert done.returncode == 0
     assert done.stderr.startswith("warning: AUTHENTICATION IS OFF")

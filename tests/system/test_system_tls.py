@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.identity_services import Authority, encrypt
 from tests.support.ostiary_run import OPEN, command, environment, eventually, refusal, running, written
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, START
 from tests.support.socket_client import Socket, offered
 
 
@@ -181,7 +181,7 @@ def at_a_terminal(command: list[str], environ: dict[str, str]) -> subprocess.Com
             capture_output=True,
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            timeout=60,
+            timeout=START,
             check=False,
         )
     finally:
@@ -258,7 +258,7 @@ def test_a_running_server_outlives_every_bad_certificate_that_it_is_told_to_read
 def test_an_expired_certificate_is_warned_of(tmp_path: Path, environ: dict[str, str]) -> None:
     config = https(tmp_path, Authority(tmp_path, ends=timedelta(minutes=-1)))
     done = subprocess.run(
-        command(config, "--check"), env=environ, capture_output=True, text=True, timeout=60, check=False
+        command(config, "--check"), env=environ, capture_output=True, text=True, timeout=START, check=False
     )
     assert done.returncode == 0
     assert f"warning: the certificate in `{tmp_path}/server.pem` has expired on " in done.stderr

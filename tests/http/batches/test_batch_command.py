@@ -20,6 +20,7 @@ from server.cli.server_client import TOKEN_VARIABLE, URL_VARIABLE
 from tests.support.batches_server import CHAT, Batching, batching, chat, line, written
 from tests.support.callers import ALICE, BOB, STRANGER
 from tests.support.line_provider import LineProvider, line_provider
+from tests.support.patience import PATIENCE
 
 Run = Callable[..., Result]
 ROOT = Path(__file__).parents[3]
@@ -206,7 +207,7 @@ def test_ctrl_c_ends_the_waiting_alone(place: Batching, far: LineProvider, tmp_p
             assert process.stdout is not None
             batch = process.stdout.readline().split()[0]
             process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=20)
+            _, told = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     assert process.returncode == 130

@@ -23,6 +23,7 @@ from server.authn.development import (
     issue_token,
 )
 from server.authn.oauth2 import OAuth2Authenticator, OAuth2Settings
+from tests.support.patience import START
 from tests.support.token_issuers import Signer, ask
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +83,7 @@ def test_processes_that_start_together_end_with_one_key(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.close()
         process.stdin = None
-    tokens = [process.communicate(timeout=60)[0].strip() for process in processes]
+    tokens = [process.communicate(timeout=START)[0].strip() for process in processes]
     assert [identify(tmp_path / "keys" / JWKS_FILE, token).id for token in tokens] == ["user-1"] * 4
     assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == sorted([KEY_FILE, JWKS_FILE])
 

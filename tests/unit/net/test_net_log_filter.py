@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from server.net.log_filter import CLIENTS, without_secrets
+from tests.support.patience import START
 
 SCRIPT = """
 import logging
@@ -28,7 +29,7 @@ except ValueError:
 def said(*names: str) -> list[str]:
     """The lines of a process whose loggers of these names say something at each level."""
     script = SCRIPT.replace("NAMES", repr(names))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=START, check=True)
     return done.stderr.splitlines()
 
 
