@@ -78,3 +78,15 @@ def test_what_is_left_for_another_write_is_under_way_only_if_it_was_begun() -> N
     results = [result(place, 600) for place in (0, 3, 4, 5)]
     assert asyncio.run(journal_of(held).write(results, {8: "h"}, (), 9)) == 1
     assert (held.progress.open, held.progress.again) == ((4, 8), ((3, True, 2), (5, True, 0)))
+
+
+def test_a_result_that_comes_during_a_write_is_left_for_the_next() -> None:
+    results = [result(0)]
+
+    class Busy(Held):
+        async def write(self, *given: Any) -> None:
+            results.append(result(1))
+            await super().write(*given)
+
+    assert asyncio.run(journal_of(Busy()).write(results, {}, (), 9)) == 1
+    assert len(results) == 2
