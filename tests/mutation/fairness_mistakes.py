@@ -94,8 +94,14 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "callers that have left stay in memory",
         SHARES,
-        "            self._holders.pop(holder.caller, None)\n",
-        "            pass\n",
+        "                self._holders.pop(holder.caller, None)\n            return\n",
+        "                pass\n            return\n",
+    ),
+    Mistake(
+        "callers that have left beside others stay in memory",
+        SHARES,
+        "holder.queued):\n            self._holders.pop(holder.caller, None)\n",
+        "holder.queued):\n            pass\n",
     ),
     Mistake(
         "a caller that is alone again gets no more than beside others",

@@ -102,6 +102,7 @@ INGESTION_MISTAKES = (
         "return [step, self.records.removing(attempt.id, otherwise=Overtaken())]",
         "return [self.records.removing(attempt.id)] if step else []",
     ),
+    Mistake("a purge waits long for an index that opens", PURGING, "if fault.starting:", "if False:"),
     Mistake(
         "what an index still has is forgotten",
         PURGING,

@@ -75,12 +75,6 @@ MCP_MISTAKES = (
         "env={**os.environ, **program.environment}",
     ),
     Mistake(
-        "a program of tools outlives the server",
-        LAUNCHER,
-        "_call_kernel(_PR_SET_PDEATHSIG, signal.SIGTERM)",
-        "_call_kernel(_PR_SET_PDEATHSIG, 0)",
-    ),
-    Mistake(
         "what a program of tools has started goes on",
         LAUNCHER,
         "if name.isdigit() and _parent_of(name) == own:",

@@ -249,7 +249,7 @@ SAFETY_MISTAKES = (
     Mistake(
         "chunks alike are not read",
         STREAMS,
-        "self._add(self._path, loads(b'\"%b\"' % same[1]))",
+        "self._add(self._path, loads(b'\"%b\"' % bytes(same[1])))",
         "pass",
     ),
     Mistake(
