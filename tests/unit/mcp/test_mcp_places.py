@@ -13,6 +13,7 @@ from server.fairness.shares import NoRoom, Turn
 from server.mcp.places import Places
 from server.mcp.programs import FURTHER, PROGRAMS
 from tests.support.mcp_client import ALICE, BOB
+from tests.support.patience import PATIENCE
 
 CAROL: Caller = ("principal", "https://issuer", "carol")
 
@@ -101,7 +102,7 @@ def test_a_caller_without_a_call_under_way_gets_leave_at_once_whatever_others_do
         greedy: list[Caller] = [("principal", "https://issuer", str(number)) for number in range(8)]
         held = [await calling(places, caller) for _ in range(PROGRAMS.each) for caller in greedy]
         others: list[Caller] = [("principal", "https://issuer", f"other {number}") for number in range(8)]
-        async with asyncio.timeout(0.05):
+        async with asyncio.timeout(PATIENCE):
             firsts = [await calling(places, caller) for caller in others]
         # None of these has a second one for as long as the others go on.
         with pytest.raises(NoRoom) as full:
@@ -130,7 +131,7 @@ def test_a_further_program_is_called_once_any_of_the_caller_or_another_further_o
         await asyncio.wait([given_up])
         for number in ended:
             held[number].end()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE):
             taken = await waiting
         # Nothing is kept of what it waited for beside that.
         taken.end()

@@ -164,7 +164,7 @@ def test_calls_without_end_in_several_programs_keep_no_other_caller_out(monkeypa
         greedy = [(owner, group) for group in ("one", "two") for owner in (ALICE, BOB)]
         under_way = [asyncio.create_task(call(sessions, "never", group, owner)) for owner, group in greedy]
         await asyncio.sleep(0.1)
-        async with asyncio.timeout(9):
+        async with asyncio.timeout(PATIENCE):
             assert await call(sessions, "echo", owner=third, text="x") == "x"
         # No call of the others was cut.
         assert not any(each.done() for each in under_way)
