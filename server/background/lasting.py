@@ -36,18 +36,6 @@ class LastingWork:
             await self._tasks.end_within(FINISH_SECONDS)
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Return what `work` returns; where this is cancelled, it has ended by then."""
-    done = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(done)
-    except asyncio.CancelledError:
-        await asyncio.wait([done])
-        if not done.cancelled():
-            done.exception()  # it is told to a caller who may have left
-        raise
-
-
 async def _told(work: Coroutine[Any, Any, T], done: asyncio.Future[T]) -> None:
     try:
         found = await work

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from server.background.lasting import LastingWork, to_its_end
+from server.background.lasting import LastingWork
 
 
 async def left(work: LastingWork, go_on: asyncio.Event, ended: list[str]) -> None:
@@ -49,29 +49,5 @@ def test_a_caller_who_waits_is_told_what_came_of_it() -> None:
             assert await work.reach("work of a test", works()) == "counted"
             with pytest.raises(ValueError, match="no room"):
                 await work.reach("work of a test", fails())
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_work_has_ended_where_what_waits_for_it_is_cancelled(fails: bool) -> None:
-    async def scenario() -> None:
-        ended = list[str]()
-
-        async def work() -> None:
-            await asyncio.sleep(0.01)
-            ended.append("done")
-            if fails:
-                raise ValueError
-
-        waiting = asyncio.create_task(to_its_end(work()))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert ended == ["done"]
-        if fails:
-            with pytest.raises(ValueError):
-                await to_its_end(work())
 
     asyncio.run(scenario())

@@ -31,7 +31,7 @@ from server.api.responses.store import (
     output_of,
     take_back,
 )
-from server.background.lasting import to_its_end
+from server.background.ends import to_its_end
 from server.fairness.caller import CURRENT, address_of
 from server.fairness.shares import NoRoom
 from server.fairness.threads import in_thread
