@@ -34,9 +34,9 @@ BACKGROUND_MISTAKES = (
     ),
     Mistake(
         "work that is to reach its end is left",
-        "server/background/lasting.py",
-        "        await asyncio.wait([done])\n",
-        "",
+        "server/background/ends.py",
+        "        while not done.done():\n",
+        "        while False:\n",
     ),
     Mistake(
         "a model is asked again without the policy",
