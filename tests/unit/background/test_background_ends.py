@@ -84,8 +84,17 @@ def test_work_that_waits_for_a_thread_is_still_done() -> None:
     asyncio.run(run())
 
 
-def fails() -> None:
+def fails(_: object = None) -> None:
     raise OSError("no room")
+
+
+@pytest.mark.parametrize("when", [When.WAITS, When.OVER, When.TWICE])
+def test_a_caller_is_cancelled_also_where_nothing_can_be_undone(when: When, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        assert await cancelled_at(0, when, in_thread_to_its_end(lambda: 7, undo=fails))
+
+    asyncio.run(run())
+    assert "was not undone: OSError" in caplog.text
 
 
 def test_nothing_is_undone_where_nothing_was_made() -> None:
