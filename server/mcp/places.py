@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from server.fairness.caller import CURRENT, Caller
@@ -126,8 +127,13 @@ async def _either(*each: FairShares) -> Turn:
             return taken
         return await waits[-1]
     finally:
+        # Nothing is waited for here: a caller that were cancelled in the meantime would lose the turn that it has got.
         for waiting in waits:
             waiting.cancel()
-        for found in await asyncio.gather(*waits, return_exceptions=True):
-            if isinstance(found, Turn) and found is not taken:
-                found.end()
+            waiting.add_done_callback(partial(_end_unused, taken))
+
+
+def _end_unused(taken: Turn | None, wait: asyncio.Task[Turn]) -> None:
+    """End the turn that a wait has come to, unless it is the one that is taken."""
+    if not wait.cancelled() and wait.exception() is None and wait.result() is not taken:
+        wait.result().end()

@@ -140,3 +140,23 @@ def test_a_further_program_is_called_once_any_of_the_caller_or_another_further_o
         assert places.called == 0
 
     asyncio.run(course())
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_leave_to_call_is_not_lost_where_its_caller_is_cancelled_as_it_comes(turns: int) -> None:
+    async def course() -> None:
+        places = Places(PROGRAMS, replace(FURTHER, capacity=1, each=1, seconds=10.0))
+        first, further = await calling(places, ALICE), await calling(places, ALICE)
+        waiting = asyncio.create_task(calling(places, ALICE))
+        assert not (await asyncio.wait([waiting], timeout=0.01))[0]
+        first.end()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        [found] = await asyncio.gather(waiting, return_exceptions=True)
+        if isinstance(found, Turn):
+            found.end()
+        further.end()
+        assert places.called == 0
+
+    asyncio.run(course())
