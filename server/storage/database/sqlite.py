@@ -136,9 +136,13 @@ class SqliteDatabase:
         for batches in (self._reading,) * _READERS + (self._listing,) * SQLITE_LISTS.capacity:
             reader = await _set_up(await batches.connect())
             await reader.execute_fetchall("PRAGMA query_only = ON")
+        await _set_up(await to_its_end(self._copier()))
+
+    async def _copier(self) -> aiosqlite.Connection:
+        """Return the connection that copies the log, which is closed with that."""
         copier = await aiosqlite.connect(self._path, isolation_level=None, timeout=_BUSY_SECONDS)
         self._log.begin(copier)
-        await _set_up(copier)
+        return copier
 
     def _check_access(self) -> None:
         if not (self._path.is_file() and os.access(self._path, os.R_OK | os.W_OK)):

@@ -9,6 +9,7 @@ import stat
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
 from server.storage.records.record import Draft
 from server.storage.records.table import RecordTable
+from tests.support.cancelled_steps import When, cancelled_at
 from tests.support.databases import opened
 from tests.support.patience import PATIENCE
 
@@ -220,3 +222,29 @@ def test_a_log_that_nothing_copies_is_copied_by_the_writer_once_it_is_long(
         assert path.with_name(f"{path.name}-wal").stat().st_size < 700 * 4096
 
     with_file(path, work)
+
+
+@pytest.mark.parametrize("when", list(When))
+def test_a_start_that_is_cancelled_at_any_step_leaves_no_file_open(tmp_path: Path, when: When) -> None:
+    async def cancelled(step: int) -> bool:
+        database = SqliteDatabase(tmp_path / "records.db")
+        if await cancelled_at(step, when, database.start()):
+            return True
+        await database.close()
+        return False
+
+    step = 0
+    while asyncio.run(cancelled(step)):
+        assert not open_files(tmp_path), step
+        step += 1
+    # It waits at least once for each of its connections.
+    assert step > 8
+
+
+def open_files(folder: Path) -> list[str]:
+    """Return the files of a folder that this process has open."""
+    found = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(each.readlink()))
+    return [name for name in found if name.startswith(str(folder))]
