@@ -98,7 +98,7 @@ async def calling(places: Places, caller: Caller) -> Turn:
 
 def test_a_caller_without_a_call_under_way_gets_leave_at_once_whatever_others_do() -> None:
     async def course() -> None:
-        places = Places(PROGRAMS, replace(FURTHER, seconds=0.05))
+        places = Places(replace(PROGRAMS, seconds=0.05), replace(FURTHER, seconds=0.05))
         greedy: list[Caller] = [("principal", "https://issuer", str(number)) for number in range(8)]
         held = [await calling(places, caller) for _ in range(PROGRAMS.each) for caller in greedy]
         others: list[Caller] = [("principal", "https://issuer", f"other {number}") for number in range(8)]
