@@ -23,6 +23,18 @@ ROUTES = "server/api/batches/routes.py"
 PARTS = "server/api/batches/parts.py"
 
 BATCH_MISTAKES = (
+    Mistake(
+        "a cancel that comes before a batch waits is lost",
+        "server/api/batches/held.py",
+        "if version is not None and record.version != version:",
+        "if False:",
+    ),
+    Mistake(
+        "a cancel that is not read before a batch waits is lost",
+        "server/api/batches/held.py",
+        "return [pausing] if version is None else [pausing, same]",
+        "return [pausing]",
+    ),
     Mistake("a line pays no request", AUTHENTICATION, "is_paid=acting.is_paid)", "is_paid=True)"),
     Mistake("a line that waits is paid twice", LINES, "charge is not None and charge.is_paid", "False"),
     Mistake(

@@ -155,9 +155,22 @@ class HeldBatch(RenewedLease):
             self.record = record
             self.woken.set()
 
-    async def pause(self, seconds: int, *, is_fault: bool = False) -> None:
-        """Let any process go on in so many seconds; raises LeaseLost."""
-        await self._end_by(lambda: [self._queue.pausing(self.lease, seconds, is_fault=is_fault)])
+    async def pause(self, seconds: int, *, is_fault: bool = False, version: int | None = None) -> None:
+        """Let any process go on in so many seconds; raises LeaseLost.
+
+        It may go on at once where others have changed the batch since it had that `version`, as by cancelling it.
+        """
+
+        def last() -> list[Step]:
+            record = self.record
+            if version is not None and record.version != version:
+                return [self._queue.pausing(self.lease, 0)]
+            pausing = self._queue.pausing(self.lease, seconds, is_fault=is_fault)
+            # The batch is written as it is, so that this is overtaken by a change which has not been read yet.
+            same = self._table.changing(record, Body.of({**record.body}), record.facet, None)
+            return [pausing] if version is None else [pausing, same]
+
+        await self._end_by(last)
 
     async def end(self) -> None:
         """End the work for good; raises LeaseLost."""

@@ -67,12 +67,16 @@ _CODES: Final = {"cancelled": CANCELLED, "expired": EXPIRED}
 
 
 class Paused(Exception):
-    """Nothing can be done for a batch before so many seconds are over; `is_fault` after a fault of the server."""
+    """Nothing can be done for a batch before so many seconds are over; `is_fault` after a fault of the server.
 
-    def __init__(self, seconds: float, *, is_fault: bool = False) -> None:
+    Where it has a `version`, that holds for this version of the batch alone.
+    """
+
+    def __init__(self, seconds: float, *, is_fault: bool = False, version: int | None = None) -> None:
         super().__init__(seconds)
         self.seconds = seconds
         self.is_fault = is_fault
+        self.version = version
 
 
 class Running:
@@ -137,7 +141,7 @@ class Running:
                 if self._lines.is_idle:
                     if not self._left:
                         return "completed"
-                    self._check_pause()
+                    self._check_pause(end)
                 await self._wait(end)
         except asyncio.CancelledError:
             await asyncio.shield(self._lines.leave())
@@ -265,15 +269,18 @@ class Running:
             self._left.take(place)
             self._lines.results.append(result(place, name))
 
-    def _check_pause(self) -> None:
-        """Raise Paused where no line can be begun soon."""
+    def _check_pause(self, end: str | None) -> None:
+        """Raise Paused where no line can be begun soon, unless there is another end than this by now."""
         if self.leaves:
             raise Paused(0)
+        if self._end != end:
+            return
+        version = self._held.record.version
         if not self._caller.may_act:
-            raise Paused(AWAY_SECONDS)
+            raise Paused(AWAY_SECONDS, version=version)
         wait = min(max(self._lines.hold, self._left.due), self._held.record.body["expires_at"]) - time.time()
         if wait > PATIENCE_SECONDS:
-            raise Paused(wait)
+            raise Paused(wait, version=version)
 
     async def _wait(self, end: str | None) -> None:
         """Wait until there is something to do."""

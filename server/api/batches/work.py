@@ -125,7 +125,8 @@ class BatchWork:
                 try:
                     await self._go_on(held)
                 except Paused as paused:
-                    await held.pause(max(0, round(paused.seconds)), is_fault=paused.is_fault)
+                    seconds = max(0, round(paused.seconds))
+                    await held.pause(seconds, is_fault=paused.is_fault, version=paused.version)
         except (LeaseLost, Overtaken):
             return  # another process has taken it
         except asyncio.CancelledError:
