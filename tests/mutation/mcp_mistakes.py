@@ -277,8 +277,8 @@ MCP_MISTAKES = (
     Mistake(
         "a place that is given to a caller who has another one by then is lost",
         "server/mcp/places.py",
-        "                found.end()\n",
-        "                pass\n",
+        "        wait.result().end()\n",
+        "        pass\n",
     ),
     Mistake(
         "programs have any memory together",
