@@ -61,10 +61,11 @@ class PolicyDecisionPoint:
 
     async def ask_next(self, following: NextQuestion) -> Answer:
         """Return the decision about a question from the reply that it got, once; ask as `ask` does if it got none, or
-        long ago.
+        long ago, or if another revision of the policy has answered since.
         """
         reply, following.reply = following.reply, None
-        if reply is not None and time.perf_counter() - following.at > DEADLINE:
+        is_late = time.perf_counter() - following.at > DEADLINE
+        if reply is not None and (is_late or following.revision != self.live_revision):
             reply, following.seconds = None, 0.0
         return await self._answer(following.question, reply)
 
@@ -156,6 +157,8 @@ class PolicyDecisionPoint:
             self._check_fitness()
             answer = read_answer(await self._reply(question, following) if reply is None else reply, question)
             self._check_revision(answer.revision)
+            if following is not None:
+                following.revision = answer.revision
         except PolicyUnavailable as failure:
             self.no_decision(failure)
             self._undecided(question)

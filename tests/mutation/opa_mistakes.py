@@ -67,8 +67,20 @@ OPA_MISTAKES = (
     Mistake(
         "a reply that came along is used however old it is",
         POINT,
-        "if reply is not None and time.perf_counter() - following.at > DEADLINE:",
-        "if reply is not None and following.at < 0.0:",
+        "is_late = time.perf_counter() - following.at > DEADLINE",
+        "is_late = following.at < 0.0",
+    ),
+    Mistake(
+        "a reply of a policy that answers no more is used",
+        POINT,
+        "if reply is not None and (is_late or following.revision != self.live_revision):",
+        "if reply is not None and is_late:",
+    ),
+    Mistake(
+        "two questions share the deadline of a slow opa",
+        "server/authz/opa/batching.py",
+        "if self._slowest > PAIR_SECONDS:",
+        "if self._slowest > 99.0:",
     ),
     Mistake(
         "a reply that came along decides about another resource",

@@ -61,13 +61,14 @@ class NextQuestion:
     """The question that comes next if the one before it is permitted; it may go to OPA with that one.
 
     `reply` is what OPA has said to it then, unread; None where it is still to be asked. The reply came at the time `at`
-    of `perf_counter`, after so many `seconds`.
+    of `perf_counter`, after so many `seconds`, with an answer of the policy's `revision`.
     """
 
     question: Question
     reply: bytes | None = None
     at: float = 0.0
     seconds: float = 0.0
+    revision: str | None = None
 
     def asks(self, action: Action, resource: Resource) -> bool:
         """Return whether it asks exactly that."""

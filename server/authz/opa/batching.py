@@ -21,6 +21,10 @@ QUICK_SECONDS: Final = 0.005
 """Seconds of the slowest of the last exchanges up to which one under way is enough: the rest of it is hardly waited
 for."""
 
+PAIR_SECONDS: Final = 0.06
+"""Seconds of the slowest of the last exchanges up to which two questions of a request go together. They share one
+deadline: rules that take more than half of it for a question would have both refused."""
+
 GATHER_SECONDS: Final = 0.001
 """Seconds for which questions gather at most, if no exchange ends before: a slow one delays none that comes after."""
 
@@ -69,6 +73,8 @@ class QuestionBatcher:
         None stands for the second one where it has to go alone, which it has not then. Raises as `exchange` does about
         the first.
         """
+        if self._slowest > PAIR_SECONDS:
+            return await self.exchange(first), None
         if self._may_share(first) and self._may_share(second):
             found = await (self._shared([first, second]) if self._gathers else self._together([first, second]))
             if found is not None:

@@ -90,8 +90,12 @@ def played(
     *,
     caller: Principal | Anonymous = ANN,
     deadline: float = 20.0,
+    seconds_each: float = 0.0,
 ) -> tuple[Asked, list[Json]]:
-    """What came of the scene, and the lines of the decision log without their ids and times."""
+    """What came of the scene, and the lines of the decision log without their ids and times.
+
+    OPA takes `seconds_each` for each question.
+    """
     (folder / "log").unlink(missing_ok=True)
 
     async def play() -> Asked:
@@ -101,6 +105,7 @@ def played(
                 asked = json.loads(body)["input"]
                 questions = asked.get("questions", [asked])
                 house.exchanges.append([one.get("action", "route") for one in questions])
+                await asyncio.sleep(seconds_each * len(questions))
                 writer.write(answering(head.decode().split()[1], questions))
                 await writer.drain()
 
