@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.inference.known_members import CHANGED, CUT, STAMPED
+from server.inference.known_members import CHANGED, CUT, SHIELDS, STAMPED
 from server.inference.members import EVERYTHING, MemberRules
 from server.json_input.reader import LARGE
 from tests.support.application import house
@@ -118,7 +118,7 @@ def test_a_provider_gets_the_body_to_the_byte_but_for_the_models_name(
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
-_LOOKED_AT = ("model", "messages", "stream", "stream_options", "store", *CUT, *STAMPED, *CHANGED)
+_LOOKED_AT = ("model", "messages", "stream", "stream_options", "store", *CUT, *STAMPED, *CHANGED, *SHIELDS)
 NAMES = st.text().filter(lambda name: name.casefold() not in _LOOKED_AT)
 
 
