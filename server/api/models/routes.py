@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from json import dumps
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +19,7 @@ from server.http.error_shapes import is_anthropics
 from server.http.errors import ApiError, model_not_found
 from server.http.pagination import list_of, list_query
 from server.http.request_state import gate_of
-from server.http.responses import list_of_texts
+from server.http.responses import encoded, list_of_texts
 from server.storage.records.guarded import NotFound
 
 MOST_LISTED: Final = 1000
@@ -119,14 +118,10 @@ def model_object(model: Model, created: int) -> bytes:
         "type": "model",
         **kept,
     }
-    metadata, own = _encoded(model.metadata), _encoded(kept)
+    metadata, own = encoded(model.metadata), encoded(kept)
     # A caller who registers a model can't make it look like another one.
     if kept.keys() & model.metadata.keys():
-        custom = _encoded({**model.metadata, **kept})
+        custom = encoded({**model.metadata, **kept})
     else:
         custom = b"%b,%b" % (metadata[:-1], own[1:]) if model.metadata else own
-    return b'%b,"metadata":%b,"custom_metadata":%b}' % (_encoded(shown)[:-1], metadata, custom)
-
-
-def _encoded(value: Mapping[str, Any]) -> bytes:
-    return dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return b'%b,"metadata":%b,"custom_metadata":%b}' % (encoded(shown)[:-1], metadata, custom)
