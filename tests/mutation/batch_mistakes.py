@@ -32,7 +32,7 @@ BATCH_MISTAKES = (
     Mistake(
         "a cancel that is not read before a batch waits is lost",
         "server/api/batches/held.py",
-        "return [pausing] if version is None else [pausing, same]",
+        "return [pausing, self._table.changing(record, record.body, record.facet, None)]",
         "return [pausing]",
     ),
     Mistake("a line pays no request", AUTHENTICATION, "is_paid=acting.is_paid)", "is_paid=True)"),

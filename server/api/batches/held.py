@@ -166,9 +166,10 @@ class HeldBatch(RenewedLease):
             if version is not None and record.version != version:
                 return [self._queue.pausing(self.lease, 0)]
             pausing = self._queue.pausing(self.lease, seconds, is_fault=is_fault)
+            if version is None:
+                return [pausing]
             # The batch is written as it is, so that this is overtaken by a change which has not been read yet.
-            same = self._table.changing(record, Body.of({**record.body}), record.facet, None)
-            return [pausing] if version is None else [pausing, same]
+            return [pausing, self._table.changing(record, record.body, record.facet, None)]
 
         await self._end_by(last)
 

@@ -39,11 +39,10 @@ class Progress:
 
     `tries` counts the processes that have taken it since it came further. `indexed` parts list the lines. Those before
     `next` were begun, or have ended: `open` may have been spent on and have no result, and `again` are to be begun once
-    more. `outputs` and `errors` are the numbers of
-    parts with results. Once no more lines are run, `ends` is the status that the batch comes to. `output_file` and
-    `error_file` are made then. It `is_paused` while no process has to do with it. `writes` counts the times that the
-    process that has it, and those before, have stored how far it has come. `address` is that of a caller without a
-    token.
+    more. `outputs` and `errors` are the numbers of parts with results. Once no more lines are run, `ends` is the status
+    that the batch comes to. `output_file` and `error_file` are made then. It `is_paused` while no process has to do
+    with it. `writes` counts the times that the process that has it, and those before, have stored how far it has come.
+    `address` is that of a caller without a token.
     """
 
     tries: int = 0
