@@ -15,6 +15,13 @@ _REMEMBERED: Final = 4096
 _UNKNOWN: Final = "unknown"
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _LAST_PORT: Final = 65535
+
+MOST_HOPS: Final = 32
+"""Elements of `X-Forwarded-For` that are looked at, the last ones: clients write as many as a head has room for."""
+
+_LONGEST_HOP: Final = 256
+"""Characters of such an element; a longer one is no address."""
+
 _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|([0-9.]+))(?::([0-9]{1,5}))?")
 """An address as proxies write it, with a port or without one; IPv6 in brackets."""
 
@@ -25,7 +32,8 @@ class ClientAddresses:
     `X-Forwarded-For` is read only where the connection comes from a trusted proxy, and only as far back as trusted
     proxies wrote it: any client could have written the elements to the left of them. An element is an address, quoted
     or not, with a port or without one; the port is no part of the address. An element that is anything else (`unknown`,
-    a name of the proxy's own, empty) ends the search, and the proxy that wrote it counts as the client.
+    a name of the proxy's own, empty) ends the search, and the proxy that wrote it counts as the client. So does the
+    proxy that is the last of `MOST_HOPS`.
     """
 
     def __init__(self, trusted: Iterable[str]) -> None:
@@ -44,7 +52,7 @@ class ClientAddresses:
         address = _parsed(client[0]) if client else None
         if address is None or not self._is_trusted(address):
             return _shown(address)
-        for hop in reversed(_forwarded(scope)):
+        for hop in _forwarded(scope):
             found = _written(hop)
             if found is None:
                 break
@@ -67,12 +75,16 @@ class ClientAddresses:
 
 
 def _forwarded(scope: Scope) -> list[str]:
-    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    return [hop.strip(" \t") for line in lines for hop in line.split(",")]
+    """Return the last elements of `X-Forwarded-For`, the last one first."""
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    hops = b",".join(lines[-MOST_HOPS:]).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]
+    return [hop.decode("latin-1").strip(" \t") for hop in reversed(hops)]
 
 
 def _written(hop: str) -> IPv4Address | IPv6Address | None:
     """Return the address in an element of `X-Forwarded-For`; None where there is none."""
+    if len(hop) > _LONGEST_HOP:
+        return None
     if len(hop) > 1 and hop[0] == hop[-1] == '"':
         hop = hop[1:-1]
     node = _NODE.fullmatch(hop)

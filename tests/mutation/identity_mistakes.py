@@ -216,9 +216,7 @@ IDENTITY_MISTAKES = (
         "if address is None or not self._is_trusted(address):\n            return",
         "if address is None:\n            return",
     ),
-    Mistake(
-        "the first address that is forwarded counts", ADDRESSES, "reversed(_forwarded(scope))", "_forwarded(scope)"
-    ),
+    Mistake("the first address that is forwarded counts", ADDRESSES, "for hop in reversed(hops)", "for hop in hops"),
     Mistake(
         "each address of a network is a caller", ADDRESSES, "_IPV6_HOST_BITS: Final = 64", "_IPV6_HOST_BITS: Final = 0"
     ),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from server.net.client_address import ClientAddresses
+from server.net.client_address import MOST_HOPS, ClientAddresses
 
 PROXIES = ClientAddresses(["10.0.0.0/8", "192.0.2.7", "2001:db8:aa::/48"])
 
@@ -128,3 +130,28 @@ def test_an_ipv6_caller_is_its_network_and_who_has_no_address_is_one_caller() ->
     assert seen(nobody, "2001:db8:1:2::1") == seen(nobody, "2001:db8:1:2:ffff::9") == "2001:db8:1:2::/64"
     assert seen(nobody, "2001:db8:1:3::1") != seen(nobody, "2001:db8:1:2::1")
     assert seen(nobody, None) == seen(PROXIES, None, "203.0.113.5") == "unknown"
+
+
+@pytest.mark.parametrize("lines", [1, MOST_HOPS + 1])
+def test_no_more_than_the_last_hops_are_looked_at(lines: int) -> None:
+    """A client behind a trusted address may send a head that is full of them."""
+    most = ["198.51.100.1", *["10.0.0.9"] * (MOST_HOPS - 1)]
+    more = ["198.51.100.1", "10.0.0.8", *["10.0.0.9"] * (MOST_HOPS - 1)]
+    for hops, address in ((most, "198.51.100.1"), (more, "10.0.0.8")):
+        forwarded = [",".join(hops)] if lines == 1 else hops
+        assert seen(PROXIES, "10.0.0.1", *forwarded) == address
+
+
+def test_an_element_that_is_longer_than_any_address_ends_the_search() -> None:
+    zone = "x" * 5000
+    assert seen(PROXIES, "10.0.0.1", f"198.51.100.1, [fe80::1%{zone}]") == "10.0.0.1"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("hop", ["10.0.0.9", "2001:db8:aa::", "", "[2001:db8:aa::]:1"])
+def test_a_head_full_of_proxies_takes_no_time(hop: str) -> None:
+    """One read of a connection brings heads of 256 KB, which are looked at before any turn is taken."""
+    forwarded = ",".join([hop] * (256 * 1024 // (len(hop) + 1)))
+    began = time.process_time()
+    seen(PROXIES, "10.0.0.1", forwarded)
+    assert time.process_time() - began < 0.01
