@@ -27,6 +27,9 @@ PAUSE_SECONDS: Final = 0.25
 
 PATH: Final = "/metrics"
 
+_LONGEST_ACCEPT: Final = 1024
+"""Characters of an `Accept` that are read; those that monitors send have some 200."""
+
 _TEXT_TYPES: Final = frozenset({"text/plain", "text/*", "*/*"})
 _AT_ONCE: Final = 8
 _SECONDS: Final = 2.0
@@ -88,8 +91,10 @@ class Exposition:
 def media_type(accept: str) -> str:
     """Return the media type that `accept` prefers: OpenMetrics if no text type has a greater weight.
 
-    An unreadable weight counts as none.
+    An unreadable weight counts as none, and a long text as empty.
     """
+    if len(accept) > _LONGEST_ACCEPT:
+        return TEXT
     weights = {True: 0.0, False: 0.0}
     for item in accept.split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))

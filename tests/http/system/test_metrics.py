@@ -151,6 +151,8 @@ def test_a_head_request_has_the_same_head_and_no_body(wired: Doubted) -> None:
         ("application/openmetrics-text;q=nan", False),
         ("APPLICATION/OPENMETRICS-TEXT", True),
         (";;,,=;q=", False),
+        ("application/openmetrics-text" + " " * 900, True),
+        ("application/openmetrics-text," * 1000, False),
     ],
 )
 def test_the_client_chooses_the_format(accept: str, openmetrics: bool) -> None:
