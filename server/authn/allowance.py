@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from server.authn.remembered import Remembered
 from server.fairness.caller import Caller
+from server.fairness.remembered import Remembered
 
 
 class Allowance:

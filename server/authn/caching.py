@@ -19,15 +19,16 @@ from server.authn.limits import (
     AHEAD_SECONDS,
     KNOWN,
     MAX_REMEMBERED,
+    MAX_REMEMBERED_BYTES,
     RECHECK_RETRY_SECONDS,
     REFUSAL_SECONDS,
     UNKNOWN,
     WARNINGS,
 )
-from server.authn.remembered import Remembered
 from server.authn.unknown_caller import caller_in, known_caller
 from server.authn.verify import MAX_TOKEN_LENGTH
 from server.fairness.caller import Caller
+from server.fairness.remembered import Remembered, bytes_of
 from server.fairness.shares import FairShares, Share
 from server.net.http_client import ServiceFailed
 
@@ -97,7 +98,7 @@ class CachingAuthenticator:
         self._now = now
         self._clock = clock
         self._known, self._unknown = FairShares(known), FairShares(unknown)
-        self._good: Remembered[_Answer] = Remembered(MAX_REMEMBERED)
+        self._good: Remembered[_Answer] = Remembered(MAX_REMEMBERED, MAX_REMEMBERED_BYTES)
         self._refused: Remembered[tuple[str, float]] = Remembered(MAX_REMEMBERED)
         self._asking: dict[bytes, asyncio.Task[Validated]] = {}
         self._warnings = Allowance(WARNINGS, 1.0, clock)
@@ -157,7 +158,8 @@ class CachingAuthenticator:
             self._good.drop(key)
             raise AuthenticationFailed("the token has expired")
         until = self._clock() + self._seconds
-        self._good.put(key, _Answer(validated, until - self._ahead, until), known_caller(validated.principal))
+        principal, answered = validated.principal, _Answer(validated, until - self._ahead, until)
+        self._good.put(key, answered, known_caller(principal), bytes_of(principal))
         return validated
 
     def _warn(self, failure: ServiceFailed) -> None:

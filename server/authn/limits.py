@@ -15,6 +15,11 @@ MAX_REMEMBERED: Final = 10_000
 of them the oldest is forgotten first.
 """
 
+MAX_REMEMBERED_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of the principals of accepted tokens that are remembered for each identity service. One takes 2 KB with twenty
+groups, and 65 KB with as many as its token has room for.
+"""
+
 REFUSAL_SECONDS: Final = 5.0
 """Seconds for which a refused token is refused again without a request to the service."""
 
@@ -58,4 +63,4 @@ WARNINGS: Final = 10
 """Warnings in a row about a service that can't be asked; after them there is one a second."""
 
 MAX_CACHED_TOKENS: Final = 10_000
-"""Signed tokens of one issuer whose check is remembered."""
+"""Signed tokens of one issuer whose check is remembered, with principals of at most `MAX_REMEMBERED_BYTES`."""

@@ -19,11 +19,11 @@ from server.authn.attributes import ClaimsMapping
 from server.authn.jwks import KeySource
 from server.authn.key_source import open_endpoint
 from server.authn.keys import KeySet
-from server.authn.limits import CHECKS, MAX_CACHED_TOKENS, REFUSAL_SECONDS
-from server.authn.remembered import Remembered
+from server.authn.limits import CHECKS, MAX_CACHED_TOKENS, MAX_REMEMBERED_BYTES, REFUSAL_SECONDS
 from server.authn.token_rules import LEEWAY_SECONDS, TokenRules
 from server.authn.unknown_caller import caller_in, known_caller
 from server.authn.verify import KeyNotFound, verify
+from server.fairness.remembered import Remembered, bytes_of
 from server.fairness.shares import FairShares
 
 DEFAULT_MAPPING: Final = ClaimsMapping(DEFAULT_CLAIMS, is_default=True)
@@ -82,7 +82,7 @@ class OAuth2Authenticator:
         self._now = now
         self._clock = clock
         self._keys: KeySet | None = None
-        self._verified: Remembered[tuple[Principal, float]] = Remembered(MAX_CACHED_TOKENS)
+        self._verified: Remembered[tuple[Principal, float]] = Remembered(MAX_CACHED_TOKENS, MAX_REMEMBERED_BYTES)
         self._refused: Remembered[float] = Remembered(MAX_CACHED_TOKENS)
         self._checks = FairShares(CHECKS)
 
@@ -139,5 +139,5 @@ class OAuth2Authenticator:
             issuer=verified.issuer or self._unnamed_issuer,
             attributes=self._mapping.attributes(verified.claims),
         )
-        self._verified.put(digest, (principal, verified.expires), known_caller(principal))
+        self._verified.put(digest, (principal, verified.expires), known_caller(principal), bytes_of(principal))
         return principal

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 from server.fairness.caller import Caller
+from server.fairness.remembered import Remembered
 
 MAX_KNOWN: Final = 10_000
-"""Tokens whose callers are remembered, those that came last."""
+"""Tokens whose callers are remembered; of the caller that has most of them the oldest is forgotten first."""
 
 
 class KnownTokens:
@@ -18,7 +18,7 @@ class KnownTokens:
     """
 
     def __init__(self) -> None:
-        self._callers: OrderedDict[bytes, Caller] = OrderedDict()
+        self._callers: Remembered[Caller] = Remembered(MAX_KNOWN)
 
     def caller(self, digest: bytes) -> Caller | None:
         """Return the caller of a token, if it is known."""
@@ -26,11 +26,11 @@ class KnownTokens:
 
     def remember(self, digest: bytes, caller: Caller) -> None:
         """Remember the caller of a token that was verified."""
-        self._callers[digest] = caller
-        self._callers.move_to_end(digest)
-        if len(self._callers) > MAX_KNOWN:
-            self._callers.popitem(last=False)
+        if self._callers.get(digest) == caller:
+            self._callers.use(digest)
+        else:
+            self._callers.put(digest, caller, caller)
 
     def forget(self, digest: bytes) -> None:
         """Forget a token that was refused: it no longer waits in its caller's turn."""
-        self._callers.pop(digest, None)
+        self._callers.drop(digest)

@@ -45,6 +45,7 @@ def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
         KNOWN,
         KNOWN_KEYS,
         MAX_REMEMBERED,
+        MAX_REMEMBERED_BYTES,
         REFUSAL_SECONDS,
         UNKNOWN,
         UNKNOWN_KEYS,
@@ -76,7 +77,8 @@ def test_every_number_on_the_page_of_identity_is_the_one_in_force() -> None:
         f"of one address, for {UNKNOWN.seconds:.0f} seconds",
         f"{KNOWN_KEYS.capacity} and {UNKNOWN_KEYS.capacity} at a time, {UNKNOWN_KEYS.each} of one",
         f"{CHECKS.capacity} in one turn of the event loop, {CHECKS.each} of one address",
-        f"{MAX_REMEMBERED:,} accepted and {MAX_REMEMBERED:,} refused",
+        f"{MAX_REMEMBERED:,} accepted and {MAX_REMEMBERED:,} refused ones of each service, "
+        f"and {MAX_REMEMBERED_BYTES // 1024**2} MB of names",
         f"{ATTACHMENT_TOKENS:,} for each image",
         f"without them {COMPLETION_TOKENS:,}",
         f"from 1 to {MOST_TOKENS:,}",

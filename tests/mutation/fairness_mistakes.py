@@ -168,10 +168,16 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "every token that ever came is remembered",
         KNOWN,
-        "if len(self._callers) > MAX_KNOWN:",
-        "if len(self._callers) < 0:",
+        "Remembered(MAX_KNOWN)",
+        "Remembered(10 * MAX_KNOWN)",
     ),
-    Mistake("a refused token stays known", KNOWN, "self._callers.pop(digest, None)", "self._callers.get(digest)"),
+    Mistake("a refused token stays known", KNOWN, "self._callers.drop(digest)", "self._callers.get(digest)"),
+    Mistake(
+        "one caller's tokens drive out those of others",
+        KNOWN,
+        "self._callers.put(digest, caller, caller)",
+        'self._callers.put(digest, caller, ("all",))',
+    ),
     Mistake(
         "callers of two issuers share",
         CALLER,

@@ -63,9 +63,21 @@ IDENTITY_MISTAKES = (
     ),
     Mistake(
         "the oldest token goes, however few its caller has",
-        "server/authn/remembered.py",
-        "if len(own) > len(",
-        "if len(own) < len(",
+        "server/fairness/remembered.py",
+        "if len(held.keys) > len(",
+        "if len(held.keys) < len(",
+    ),
+    Mistake(
+        "principals of any size are remembered",
+        "server/fairness/remembered.py",
+        "while self._most_bytes is not None and",
+        "while self._most_bytes is None and",
+    ),
+    Mistake(
+        "the oldest principal goes, however small its caller's are",
+        "server/fairness/remembered.py",
+        "is_own = len(held.keys) > 1 and",
+        "is_own = False and",
     ),
     Mistake(
         "an outage is a refusal",

@@ -10,8 +10,8 @@ from policy.vocabulary import Principal
 from server.authn import AuthenticationFailed, caching, limits
 from server.authn.caching import CachingAuthenticator
 from server.authn.limits import UNKNOWN
-from server.authn.remembered import Remembered
 from server.fairness.caller import CURRENT
+from server.fairness.remembered import bytes_of
 from tests.support.patience import PATIENCE
 from tests.support.scripted_validator import FLOOD, HOME, Clock, Scripted, outcome, turns
 
@@ -90,6 +90,23 @@ def test_a_principal_with_many_tokens_drops_none_of_another(monkeypatch: pytest.
     asyncio.run(scenario())
 
 
+def test_a_principal_with_large_answers_drops_none_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = bytes_of(Principal("good", "service"))
+    monkeypatch.setattr(caching, "MAX_REMEMBERED_BYTES", 10 * one)
+
+    async def scenario() -> None:
+        judge = Scripted()
+        identity = CachingAuthenticator(judge, 60)
+        await identity.authenticate("good", HOME)
+        for number in range(50):
+            await identity.authenticate(f"good2-{number}", FLOOD)
+        await identity.authenticate("good", HOME)
+        await identity.authenticate("good2-0", FLOOD)
+        assert (judge.asked.count("good"), judge.asked.count("good2-0")) == (1, 2)
+
+    asyncio.run(scenario())
+
+
 def test_refused_tokens_of_one_address_drop_none_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching, "MAX_REMEMBERED", 10)
 
@@ -102,26 +119,6 @@ def test_refused_tokens_of_one_address_drop_none_of_another(monkeypatch: pytest.
         assert judge.asked.count("bad") == 1
 
     asyncio.run(scenario())
-
-
-def test_a_bounded_memory_forgets_the_oldest_of_the_holder_with_most() -> None:
-    memory: Remembered[int] = Remembered(4)
-    small, large, new = ("s",), ("l",), ("n",)
-    memory.put(b"s", 0, small)
-    for number in range(6):
-        memory.put(b"l%d" % number, number, large)
-    assert [memory.get(b"l%d" % number) for number in range(6)] == [None, None, None, 3, 4, 5]
-    assert memory.get(b"s") == 0
-    memory.use(b"s")
-    memory.put(b"n", 7, new)
-    assert memory.get(b"l3") is None, "the oldest of all, whose holder has more"
-    memory.put(b"s", 1, small)
-    assert (len(memory), memory.get(b"s"), memory.get(b"n")) == (4, 1, 7)
-    memory.drop(b"s")
-    memory.drop(b"s")
-    assert len(memory) == 3
-    memory.clear()
-    assert len(memory) == 0
 
 
 def test_a_flood_of_failures_writes_few_warnings(caplog: pytest.LogCaptureFixture) -> None:

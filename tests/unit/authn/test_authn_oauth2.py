@@ -123,6 +123,18 @@ def test_the_cache_forgets_the_token_that_was_used_longest_ago(
     assert verifications == [a, b, c, b]
 
 
+def test_the_cache_holds_few_principals_with_many_groups(
+    key_file: str, rsa_signer: Signer, verifications: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oauth2, "MAX_REMEMBERED_BYTES", 100_000)
+    identity = OAuth2Authenticator(OAuth2Settings(key_file), now=lambda: NOW)
+    modest = rsa_signer.token(claims(sub="modest"))
+    groups = [f"g{number}" for number in range(900)]
+    greedy = [rsa_signer.token(claims(sub="greedy", groups=groups, jti=str(number))) for number in range(4)]
+    identify(identity, modest, *greedy, modest, greedy[3], greedy[0])
+    assert verifications == [modest, *greedy, greedy[0]]
+
+
 def test_unchanged_keys_keep_the_verified_tokens_and_changed_ones_do_not(
     server: KeyServer, rsa_signer: Signer, ec_signer: Signer, verifications: list[str]
 ) -> None:

@@ -250,3 +250,24 @@ def test_the_tokens_that_came_last_are_known() -> None:
     known.forget(b"1")
     known.forget(b"1")
     assert known.caller(b"1") is None
+
+
+def test_a_caller_with_many_tokens_makes_none_of_another_unknown() -> None:
+    """A token that is not known waits in the line of its address, behind whatever else comes from there."""
+    known = KnownTokens()
+    known.remember(b"modest", MODEST)
+    for number in range(MAX_KNOWN + 1):
+        known.remember(b"%d" % number, GREEDY)
+    assert (known.caller(b"modest"), known.caller(b"0")) == (MODEST, None)
+
+
+def test_a_token_in_use_stays_known_and_belongs_to_its_latest_caller() -> None:
+    known = KnownTokens()
+    known.remember(b"first", MODEST)
+    for number in range(MAX_KNOWN - 1):
+        known.remember(b"%d" % number, MODEST)
+    known.remember(b"first", MODEST)
+    known.remember(b"new", MODEST)
+    assert (known.caller(b"first"), known.caller(b"0")) == (MODEST, None)
+    known.remember(b"first", GREEDY)
+    assert known.caller(b"first") == GREEDY
