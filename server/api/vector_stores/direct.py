@@ -68,7 +68,7 @@ class VectorIo:
 
     async def insert(self, request: Request) -> Response:
         """Put chunks in; the answer is null, as in Llama Stack."""
-        _, body = await read_body(request, self._reader, INSERT)
+        body = (await read_body(request, self._reader, INSERT))[1]  # the bytes, up to 10 MB, aren't kept
         gate = gate_of(request.scope)
         store, permit = await self._stores.fillable(gate, body.store)
         await self._check_models(gate, store, body.models)

@@ -13,7 +13,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from sys import getsizeof
+from typing import Final, Self
 
 from policy.vocabulary import Principal
 from server.api.models.embedding import Embedder, EmbeddingModel
@@ -26,6 +27,7 @@ from server.api.vector_stores.store import VectorStores
 from server.authz.permit import Permit
 from server.authz.request_authorization import Gate
 from server.background.lasting import LastingWork
+from server.fairness.shares import FairShares, Share, Turn
 from server.http.errors import ApiError, invalid, provider_error
 from server.inference.provider import ProviderFailed
 from server.quota.storage_limit import StorageLimit
@@ -35,11 +37,26 @@ from server.storage.vectors.index import Chunk, Held, IndexUnavailable, Vector, 
 TOGETHER: Final = 50
 """Documents that come into an index in one commit, and are counted in one transaction."""
 
+PUTS: Final = Share("chunks that are put into vector stores", 64, 4, waiting=4096, waiting_each=1024, seconds=30.0)
+"""Groups of up to `TOGETHER` documents that claim their links and come into an index at the same time, also where their
+callers have left. One may wait for another process that changes the same document."""
+
+INCOMING: Final = Share(
+    "bytes of chunks that are put into vector stores", 256 * 1024 * 1024, 40 * 1024 * 1024, 0, 0, seconds=1.0
+)
+"""Bytes of chunks and their vectors whose requests wait for vectors or for a turn, or that come into an index."""
+
+BYTES_OF_A_CHUNK: Final = 2048
+"""Bytes that a chunk takes in memory besides its texts and its vector, at least."""
+
+UNKNOWN_NUMBERS: Final = 4096
+"""Numbers that a vector is taken to have which a model makes for an empty store; few models make longer ones."""
+
 _log: Final = logging.getLogger("ostiary.vectors")
 
 
 class Documents:
-    """Puts chunks into stores that the caller may update."""
+    """Puts chunks into stores that the caller may update; belongs to one event loop."""
 
     def __init__(
         self,
@@ -56,13 +73,22 @@ class Documents:
         self._index_of = index_of
         self._lasting = lasting
         self._claims = Claims(stores, queue.notes)
+        self._turns = FairShares(PUTS)
+        self._room = FairShares(INCOMING)
 
     async def insert(self, gate: Gate, store: Record, permit: Permit, given: Sequence[NewChunk]) -> None:
         """Put the chunks in; one that has the name of another of its document takes its place.
 
-        Raises StoreExpired, TooManyParts, StorageExceeded, Contended, NotFound for a store that is gone,
+        Raises StoreExpired, TooManyParts, StorageExceeded, Contended, NoRoom, NotFound for a store that is gone,
         IndexUnavailable, and the ApiError for texts or vectors that the store can't take.
         """
+        kept = _Kept(self._room, _size(store, given))
+        try:
+            await self._insert(gate, store, permit, given, kept)
+        finally:
+            kept.end()
+
+    async def _insert(self, gate: Gate, store: Record, permit: Permit, given: Sequence[NewChunk], kept: _Kept) -> None:
         await self._stores.use(store)
         index = self._index_of(store)
         index.check_open()  # nothing is begun before it is
@@ -81,7 +107,10 @@ class Documents:
         each = [(name, [*named.values()]) for name, named in documents.items()]
         for start in range(0, len(each), TOGETHER):
             some = dict(each[start : start + TOGETHER])
-            put = self._put(index, store, permit.caller, gate.storage_limit, some)
+            # Waited for by the request, and kept by its work: as many go on as have turns, however many callers leave.
+            turn = await self._turns.take()
+            # Nothing is awaited between here and the start of the work, which ends both.
+            put = self._put_in(turn, kept.again(), index, store, permit.caller, gate.storage_limit, some)
             await self._lasting.reach("insertion of chunks", put)
 
     async def _with_vectors(
@@ -104,6 +133,23 @@ class Documents:
                 raise provider_error(failure) from None
             made = dict(zip(lacking, vectors, strict=True))
         return [replace(chunk, vector=made.get(place, chunk.vector)) for place, chunk in enumerate(given)], model
+
+    async def _put_in(
+        self,
+        turn: Turn,
+        kept: _Kept,
+        index: VectorIndex,
+        store: Record,
+        owner: Principal | None,
+        limit: StorageLimit | None,
+        documents: Mapping[str, Sequence[NewChunk]],
+    ) -> None:
+        """Do what `_put` does, and end the turn and the use of the memory."""
+        try:
+            await self._put(index, store, owner, limit, documents)
+        finally:
+            turn.end()
+            kept.end()
 
     async def _put(
         self,
@@ -152,6 +198,39 @@ class Documents:
         for held in await index.named(claim.store.body["index"], names) if names else ():
             found[held.part].append(held)
         return {name: found[link.part] for name, link in claim.links.items()}
+
+
+class _Kept:
+    """Memory of the chunks of one request: given back when the request has ended, and all work with its chunks."""
+
+    __slots__ = ("_turn", "_users")
+
+    def __init__(self, room: FairShares, size: int) -> None:
+        """Take the memory for the request; raises NoRoom."""
+        turn = room.take_now(size)
+        if turn is None:
+            raise room.refusal(size)
+        self._turn = turn
+        self._users = 1
+
+    def again(self) -> Self:
+        """Return this for one more piece of work, which has to `end` it too."""
+        self._users += 1
+        return self
+
+    def end(self) -> None:
+        """End the use of the request, or of a piece of work."""
+        self._users -= 1
+        if not self._users:
+            self._turn.end()
+
+
+def _size(store: Record, chunks: Sequence[NewChunk]) -> int:
+    """Return the bytes that chunks take in memory, about, those included that the store's model makes vectors for."""
+    made = BYTES_OF_A_NUMBER * (store.body["dimensions"] or UNKNOWN_NUMBERS)
+    texts = sum(getsizeof(chunk.text) + getsizeof(chunk.extra) for chunk in chunks)
+    vectors = sum(BYTES_OF_A_NUMBER * len(chunk.vector) or made for chunk in chunks)
+    return texts + vectors + BYTES_OF_A_CHUNK * len(chunks)
 
 
 def _numbered(chunks: Sequence[NewChunk], first: int) -> list[Chunk]:

@@ -9,6 +9,7 @@ from server.api.batches import lines as batch_lines
 from server.api.responses import answering
 from server.api.responses.background import kept_events as response_events
 from server.api.responses.server_tools import rounds as response_rounds
+from server.api.vector_stores import documents as vector_documents
 from server.authn import limits as authn
 from server.authz.decision_log import limits as log
 from server.authz.opa import room
@@ -67,6 +68,8 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(threads.READ_BESIDE),
     Shared(shared_vectors.HERE),
     Shared(shared_vectors.IN_BUCKET),
+    Shared(vector_documents.INCOMING, unit="bytes"),
+    Shared(vector_documents.PUTS),
     Shared(blobs.ON_DISK),
     Shared(blobs.IN_BUCKET),
     Shared(authn.KNOWN),
