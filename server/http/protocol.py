@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from server.fairness.caller import SERVER, Caller
 from server.http.deadline import Deadline
 from server.http.edge import MAX_HEADERS, MAX_PATH
 from server.http.errors import ApiError
 from server.http.fair_turns import ARRIVED
 from server.http.http10 import CloseDelimited
 from server.http.leaving import LEAVING, Leaving
+from server.http.paced_reading import PacedReading
 from server.http.protocol_errors import ProtocolConfig, protocol_error_response
 from server.http.request_state import new_request_id
 from server.http.websocket.protocol import WebSocketProtocol
@@ -72,12 +74,17 @@ class HttpProtocol(HttpToolsProtocol):
     _complaint = ProtocolError.SYNTAX, "the request is not well-formed HTTP/1.1"
     _running: RequestResponseCycle | None = None
     _leaving: Leaving | None = None
+    caller: Caller = SERVER
+    """Whose turns it takes to parse what this connection reads."""
+
     on_lost: Callable[[], None] | None = None
     """Called when the connection has ended."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the client a time by which its first request must have begun."""
         super().connection_made(transport)
+        self._reading = PacedReading(transport, self.config.parsed, self.caller, self._parse, self._start)
+        self.flow = self._reading
         self._parts: list[bytes] = []
         self._head_deadline, self._unread_deadline, self._stall_deadline = Deadline(), Deadline(), Deadline()
         self._head_deadline.set(HEAD_SECONDS, transport.abort)
@@ -87,6 +94,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_deadline.stop()
         self._unread_deadline.stop()
         self._stall_deadline.stop()
+        self._reading.end()
         if self._running is not None and not self._running.response_complete:
             # uvicorn tells the request that came last, which is another one where requests are pipelined.
             self._disconnect(self._running)
@@ -97,7 +105,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.on_lost()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, and refuse what no reader of ours should have to guess about."""
+        """Parse what has come, in turns with others where it is much."""
+        self._reading.take(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Parse a piece, and refuse what no reader of ours should have to guess about."""
         self._unset_keepalive_if_required()
         self._heard = False
         try:
@@ -229,6 +241,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._decline_upgrade(rest)
             return
         self.connections.discard(self)
+        rest += self._reading.end()
         offered = {**self.scope, "path": PATH, "raw_path": PATH.encode(), "query_string": b""}
         config = self.config
         socket = WebSocketProtocol(
@@ -242,10 +255,15 @@ class HttpProtocol(HttpToolsProtocol):
         start = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         lines = [b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADE]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join([start, *lines, b"", rest]))
+        self._parse(b"\r\n".join([start, *lines, b"", rest]))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _stop_parsing(self, reason: ProtocolError, complaint: str) -> NoReturn:
-        """Have `data_received` refuse the request; only what the parser calls may call this."""
+        """Have `_parse` refuse the request; only what the parser calls may call this."""
         self._complaint = reason, complaint
         raise ValueError
 

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 import uvicorn
 from starlette.types import ASGIApp
 
+from server.fairness.places import Pieces
 from server.http.cors import Cors
 from server.http.errors import ApiError
+from server.http.paced_reading import PARSED
 from server.http.websocket.shares import SocketShares
 from server.net.protocol_errors import ProtocolError
 
@@ -21,7 +23,7 @@ Count: TypeAlias = Callable[[ProtocolError], None]
 class ProtocolConfig(uvicorn.Config):
     """uvicorn's configuration with `count`, which is called for each refused request, and the `cors` of its answer.
 
-    `sockets` are shared by the WebSockets of the process.
+    `sockets` are shared by the WebSockets of the process, and `parsed` by all its connections.
 
     `options` are uvicorn's own.
     """
@@ -31,6 +33,7 @@ class ProtocolConfig(uvicorn.Config):
         self.count = count
         self.cors = cors
         self.sockets = SocketShares()
+        self.parsed = Pieces(PARSED)
 
 
 def protocol_error_response(

@@ -129,7 +129,7 @@ class Acceptor:
     async def _greet(self, connection: socket.socket, caller: Caller, turn: Turn) -> None:
         """Begin to talk to a client; `turn` ends with the connection."""
         protocol = self._protocol()
-        protocol.on_lost = turn.end
+        protocol.caller, protocol.on_lost = caller, turn.end
         try:
             if self._tls is None:
                 await self._loop.connect_accepted_socket(lambda: protocol, connection)

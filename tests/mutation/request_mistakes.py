@@ -198,6 +198,30 @@ REQUEST_MISTAKES = (
         "ceil(waiting / 1)",
     ),
     Mistake(
+        "what has been read is parsed at once",
+        "server/http/paced_reading.py",
+        "                    if monotonic() > until:\n                        break\n",
+        "",
+    ),
+    Mistake(
+        "what no application takes is parsed on",
+        "server/http/paced_reading.py",
+        "not (self.read_paused or self._transport.is_closing())\n\n",
+        "not self._transport.is_closing()\n\n",
+    ),
+    Mistake(
+        "what comes behind an offer is cut",
+        "server/http/protocol.py",
+        "        rest += self._reading.end()\n",
+        "        self._reading.end()\n",
+    ),
+    Mistake(
+        "all connections share the turns of the server",
+        "server/process/acceptor.py",
+        "        protocol.caller, protocol.on_lost = caller, turn.end\n",
+        "        protocol.on_lost = turn.end\n",
+    ),
+    Mistake(
         "nothing is told of a client that leaves",
         "server/http/protocol.py",
         "        if self._leaving is not None:\n            self._leaving.tell()\n",

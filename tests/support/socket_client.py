@@ -126,10 +126,10 @@ def refused(address: Address, *headers: str, path: str = PATH) -> Answer:
         return parsed(answer)
 
 
-def offered(connection: socket.socket, *headers: str, path: str = PATH) -> bytes:
-    """What comes back first for an offer to speak WebSocket."""
+def offered(connection: socket.socket, *headers: str, path: str = PATH, behind: bytes = b"") -> bytes:
+    """What comes back first for an offer to speak WebSocket, with these bytes right behind it."""
     lines = (f"GET {path} HTTP/1.1", "Host: here", f"Sec-WebSocket-Key: {KEY}", *OFFER, *headers, "", "")
-    connection.sendall("\r\n".join(lines).encode())
+    connection.sendall("\r\n".join(lines).encode() + behind)
     answer = b""
     while b"\r\n\r\n" not in answer and (part := connection.recv(65536)):
         answer += part

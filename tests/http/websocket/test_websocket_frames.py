@@ -35,6 +35,20 @@ def socket(place: Responding) -> Iterator[Socket]:
         yield found
 
 
+@pytest.mark.parametrize("size", [10, 10_000, 100_000])
+def test_a_message_may_come_right_behind_the_offer(place: Responding, size: int) -> None:
+    address, message = place.house.address, BODY.replace(b"hi", b"x" * size)
+    with sockets.create_connection((address.host, address.port), timeout=PATIENCE) as connection:
+        answer = offered(connection, ALICE, behind=frame(1, message) + frame(9, b"here"))
+        head, _, come = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        socket = Socket(connection, bytearray(come))
+        found = [socket.next()]
+        while b'"response.output_item.done"' not in found[-1][1]:
+            found.append(socket.next())
+        assert (10, b"here") in found
+
+
 BROKEN = {
     "no mask": (frame(1, BODY, masked=False), 1002),
     "a reserved bit": (frame(1, BODY, reserved=0x40), 1002),

@@ -115,6 +115,32 @@ def test_a_connection_that_its_client_has_closed_is_closed_at_once(monkeypatch: 
     assert made == 1
 
 
+def test_what_a_connection_sends_is_parsed_in_the_turns_of_its_address() -> None:
+    async def run() -> None:
+        config = http_protocol(PlainTextResponse("here"), lambda reason: None, log_config=None)
+        config.load()
+        made = list[HttpProtocol]()
+
+        def protocol() -> HttpProtocol:
+            made.append(HttpProtocol(config, ServerState(), {}))
+            return made[-1]
+
+        room = Connections(ClientAddresses(["127.0.0.3"]))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            acceptor = Acceptor(listener, protocol, None, room)
+            acceptor.start()
+            async with asyncio.timeout(PATIENCE):
+                for source in ("127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.3", "127.0.0.3"):
+                    (await ask(listener.getsockname()[1], source))[1].close()
+            acceptor.close()
+        one, other, again, *proxied = (each.caller for each in made)
+        assert (one, other, again) == (("address", "127.0.0.1"), ("address", "127.0.0.2"), one)
+        # The clients behind a proxy are not known yet, and share no turns.
+        assert len({one, other, *proxied}) == 4
+
+    asyncio.run(run())
+
+
 def test_a_crowd_is_taken_in_a_few_turns_and_shared_by_processes() -> None:
     async def run(acceptors: int, crowd: int = CROWD) -> tuple[list[int], int]:
         config = http_protocol(PlainTextResponse("here"), lambda reason: None, log_config=None)
