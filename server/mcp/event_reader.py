@@ -21,11 +21,15 @@ class EventReader:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._rest: list[bytes] = []
+        # What has come before is neither looked at nor counted again with each piece, of which there may be thousands.
+        self._rest = bytearray()
         self._name = b""
-        self._data: list[bytes] = []
-        self.held = 0
+        self._data = bytearray()
+
+    @property
+    def held(self) -> int:
         """Bytes of what is not a whole event yet."""
+        return len(self._rest) + len(self._data)
 
     def fed(self, piece: bytes) -> list[Event]:
         """Return the events that a piece ends; raises TooLarge."""
@@ -34,26 +38,26 @@ class EventReader:
             if line:
                 self._take(line)
             elif self._data:
-                found.append(Event(self._name.decode(errors="replace") or "message", b"\n".join(self._data)))
-                self._data, self._name = [], b""
+                found.append(Event(self._name.decode(errors="replace") or "message", bytes(self._data[:-1])))
+                self._name = b""
+                self._data.clear()
             else:
                 self._name = b""
-        self.held = sum(map(len, self._rest)) + sum(map(len, self._data))
         if self.held > self._most:
             raise TooLarge
         return found
 
     def _lines(self, piece: bytes) -> list[bytes]:
         """Return the lines that a piece ends: at CR, LF or both. A CR at its very end may be half of both."""
-        if self._rest and self._rest[-1].endswith(b"\r"):
-            self._rest[-1] = self._rest[-1][:-1]
+        if self._rest.endswith(b"\r"):
+            del self._rest[-1:]
             piece = b"\r" + piece
         end = max(piece.rfind(b"\n"), piece.rfind(b"\r", 0, len(piece) - 1)) + 1
         if not end:
-            self._rest.append(piece)
+            self._rest += piece
             return []
-        whole = b"".join((*self._rest, piece[:end]))
-        self._rest = [piece[end:]]
+        whole = bytes(self._rest) + piece[:end]
+        self._rest[:] = piece[end:]
         if b"\r" in whole:
             whole = whole.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return whole.split(b"\n")[:-1]
@@ -62,6 +66,7 @@ class EventReader:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
-            self._data.append(value)
+            # The end of the line counts: there may be millions of empty ones.
+            self._data += value + b"\n"
         elif field == b"event":
             self._name = value[:64]
