@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from time import process_time
+from urllib.parse import quote
 
 import pytest
 
+from server.api.responses.mcp import secrets as subject
 from server.api.responses.mcp.secrets import MOST_FORMS, Secrets
 from server.mcp.messages import MOST_TOLD, cut, words
 
@@ -58,6 +61,39 @@ def test_a_secret_that_was_cut_does_not_come_back_in_part() -> None:
     told = secrets.hidden(cut("x" * (MOST_TOLD - 9) + KEY))
     assert KEY[:9] not in told
     assert told.endswith(f"bytes, and these are the first {MOST_TOLD}]")
+
+
+def test_the_longest_beginning_of_a_secret_at_the_end_is_hidden() -> None:
+    secrets = Secrets(URL, {"X-Key": "beginning-inside-7d31c2", "X-Other": "inside-7d31c2-other"})
+    assert secrets.hidden("and beginning-inside-7d31") == "and ********"
+    assert secrets.hidden("and inside-7d31c2-ot") == "and ********"
+    assert secrets.hidden("and beginni") == "and beginni"
+
+
+def test_what_stands_for_a_secret_may_begin_another() -> None:
+    secrets = Secrets(URL, {"X-Key": KEY, "X-Other": "ab****cd-ef7d31c2"})
+    assert secrets.hidden(f"{KEY}, {KEY}") == "********, ********"
+    starred = Secrets(URL, {"X-Key": KEY, "X-Other": "********cd-7d31c2"})
+    assert starred.hidden(f"so {KEY}cd-7d31c2 it is") == "so ******** it is"
+    assert starred.hidden(f"so {KEY}cd-7d3") == "so ********"
+
+
+def test_only_so_many_parts_of_a_header_are_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[str]()
+    monkeypatch.setattr(subject, "quote", lambda text, **options: made.append(text) or quote(text, **options))
+    secrets = Secrets(URL, {"X-Many": " ".join(f"part{number:05}" for number in range(1500))})
+    assert secrets.hidden("of part00003") == "of ********"
+    assert len(made) <= MOST_FORMS
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("text", ["a", "any text", "aaaaaaaaz"])
+def test_a_long_list_of_tools_is_looked_through_once_and_not_for_each_secret(text: str) -> None:
+    secrets = Secrets(URL, {"X-Many": " ".join(f"{'a' * 20}{number:04}" for number in range(2 * MOST_FORMS))})
+    tool = {"name": "t", "description": None, "input_schema": {"enum": [text] * 20_000}, "annotations": None}
+    began = process_time()
+    assert secrets.without([tool]) == [tool]
+    assert process_time() - began < 0.5
 
 
 def test_tools_are_listed_without_secrets() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from json import dumps
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -32,9 +33,13 @@ class Secrets:
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         whole = (*headers.values(), *_in_address(url))
         parts = chain.from_iterable(map(_parts_of, headers.values()))
-        forms = dict.fromkeys(form for secret in (*whole, *parts) for form in _forms(secret))
+        # A header of 16 KB has thousands of parts, of which only so many are made ready.
+        forms = islice(_all_forms((*whole, *parts)), MOST_FORMS)
         # A secret may hold another one.
-        self._all = sorted([*forms][:MOST_FORMS], key=len, reverse=True)
+        self._all = sorted(forms, key=len, reverse=True)
+        self._beginnings = {secret[:SHORTEST] for secret in self._all}
+        self._starred = {beginning for beginning in self._beginnings if "*" in beginning}
+        self._in_order = sorted(self._all)
 
     def __bool__(self) -> bool:
         """Return whether there is any."""
@@ -42,10 +47,19 @@ class Secrets:
 
     def hidden(self, text: str) -> str:
         """Return a text of the server without any of them, and without the beginning of one at which it was cut."""
+        if len(text) < SHORTEST:
+            return text
+        # A list of tools may hold tens of thousands of texts, and nearly all of them have no part of any.
+        begun = {beginning for beginning in self._beginnings if beginning in text}
+        if not begun:
+            return text
+        # What stands in the place of one may complete the beginning of another.
+        begun |= self._starred
         for secret in self._all:
-            text = text.replace(secret, _HIDDEN)
+            if len(secret) <= len(text) and secret[:SHORTEST] in begun:
+                text = text.replace(secret, _HIDDEN)
         kept, mark, rest = text.rpartition(CUT)
-        return self._ended(kept) + mark + rest if mark else self._ended(text)
+        return self._ended(begun, kept) + mark + rest if mark else self._ended(begun, text)
 
     def without(self, tools: Sequence[Json]) -> list[Json]:
         """Return tools as their server lists them, without any of them.
@@ -64,15 +78,21 @@ class Secrets:
                 return {self.hidden(name): self._in(each) for name, each in value.items()}
         return value
 
-    def _ended(self, text: str) -> str:
-        """Return a text without the beginning of a secret at its end."""
-        for secret in self._all:
-            start = text.find(secret[:SHORTEST], max(0, len(text) - len(secret)))
-            while start >= 0:
-                if secret.startswith(text[start:]):
-                    return text[:start] + _HIDDEN
-                start = text.find(secret[:SHORTEST], start + 1)
-        return text
+    def _ended(self, begun: Iterable[str], text: str) -> str:
+        """Return a text without the beginning of a secret at its end; those that it may be have `begun` so."""
+        first, cut = max(0, len(text) - len(self._all[0])), len(text)
+        for beginning in begun:
+            start = text.find(beginning, first)
+            while 0 <= start < cut:
+                if self._is_beginning(text[start:]):
+                    cut = start
+                start = text.find(beginning, start + 1)
+        return text if cut == len(text) else text[:cut] + _HIDDEN
+
+    def _is_beginning(self, text: str) -> bool:
+        """Return whether a secret begins with the text: if so, the next one in their order does."""
+        place = bisect_left(self._in_order, text)
+        return place < len(self._in_order) and self._in_order[place].startswith(text)
 
 
 def _parts_of(value: str) -> Iterator[str]:
@@ -103,6 +123,16 @@ def _in_address(url: str) -> Iterator[str]:
         if len(part) >= SHORTEST_IN_PATH:
             yield part
             yield unquote(part)
+
+
+def _all_forms(secrets: Iterable[str]) -> Iterator[str]:
+    """Yield the forms of all of them, each once."""
+    known = set[str]()
+    for secret in dict.fromkeys(secrets):
+        for form in _forms(secret):
+            if form not in known:
+                known.add(form)
+                yield form
 
 
 def _forms(secret: str) -> Iterator[str]:
