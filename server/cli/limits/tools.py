@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from server.api.responses.mcp import checks as mcp_checks
 from server.api.responses.mcp import kind as mcp_kind
+from server.api.responses.mcp import tool as mcp_tool
 from server.api.responses.server_tools import file_search, file_search_body
 from server.api.responses.server_tools import rounds as response_rounds
 from server.api.tools import routes as tools
@@ -32,6 +33,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "mcp_programs": mcp_programs,
     "mcp_session": mcp_session,
     "mcp_sessions": mcp_sessions,
+    "mcp_tool": mcp_tool,
     "mcp_transport": mcp_transport,
     "mcp_wire": mcp_wire,
     "outbound": outbound,
@@ -67,6 +69,11 @@ CALLS: Final[Sequence[Limit]] = (
         "a message of a server of tools; events and bytes of one stream, and questions of the server in it",
         "{mcp_wire.MOST_MESSAGE:bytes}; {mcp_transport.MOST_EVENTS}, {mcp_transport.MOST_FLOW:bytes}, "
         "{mcp_transport.MOST_ASKED}",
+        "the call fails",
+    ),
+    Limit(
+        "brackets, commas and texts in the arguments of one call of a tool of a server, which are JSON",
+        "{mcp_tool.MOST_SIGNS}",
         "the call fails",
     ),
     Limit("text of a result of a server of tools", "{mcp_messages.MOST_TOLD:bytes}", "the rest is cut, and it says so"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from json import loads
@@ -16,11 +17,13 @@ from server.api.responses.answering import LEAST_HELD, Endings, RespondingChat
 from server.api.responses.server_tools import rounds as subject
 from server.api.responses.server_tools.keep_alive import KEEP_ALIVE
 from server.api.responses.server_tools.rounds import MOST_ROUNDS, Counted, Rounds
-from server.api.responses.server_tools.tool import FirstCall, ToolSet
+from server.api.responses.server_tools.tool import Beginning, FirstCall, ToolSet
 from server.api.responses.state import MOST_OUTPUT, State
 from server.http.errors import ApiError
+from server.inference.answers.model_name import QUICK
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.strict import Json
+from tests.support.model_process import until
 from tests.support.patience import PATIENCE
 from tests.support.scripted_tools import REQUEST, Model, Tool, said
 
@@ -140,6 +143,28 @@ def test_one_call_of_a_caller_begins_in_a_turn_of_the_event_loop() -> None:
     turns, began, counter = 0, list[int](), None
     run([said(None, *[("look", str(number)) for number in range(subject.AT_ONCE)]), said("done")], Tool(first))
     assert len({*began}) == subject.AT_ONCE
+
+
+@pytest.mark.parametrize(("size", "most"), [(QUICK, subject.AT_ONCE), (QUICK + 1, 1)])
+def test_one_call_with_long_arguments_is_told_of_in_a_turn_of_the_event_loop(size: int, most: int) -> None:
+    turns, begun, counting = 0, list[int](), list[asyncio.Task[None]]()
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Noting(Tool):
+        def beginning(self, arguments: str) -> Beginning | None:
+            if not counting:
+                counting.append(asyncio.ensure_future(count()))
+            begun.append(turns)
+            return super().beginning(arguments)
+
+    run([said(None, *[("look", "x" * size)] * subject.AT_ONCE), said("done")], Noting())
+    assert max(Counter(begun[1:]).values()) <= most
+    assert len(begun) == subject.AT_ONCE
 
 
 def test_a_call_of_a_function_of_the_caller_ends_the_response() -> None:
@@ -280,6 +305,45 @@ def test_a_client_that_leaves_ends_the_calls() -> None:
             await events.aclose()
         assert (tool.under_way, endings.calls.under_way.used, closed.is_set()) == (0, 0, True)
 
+    asyncio.run(go())
+
+
+def test_a_response_that_is_cancelled_twice_leaves_no_room_and_no_session_behind() -> None:
+    async def stubborn(arguments: str) -> str:
+        if arguments == "quick":
+            return "x" * 100
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            await may_end.wait()
+            raise
+        return arguments
+
+    async def never(items: Sequence[bytes], settings: Json) -> tuple[ChatModel, ChatRequest]:
+        raise AssertionError
+
+    async def keep(state: State, _events: Sequence[Json]) -> None:
+        raise AssertionError
+
+    async def go() -> None:
+        tool, endings, tools, closed = Tool(stubborn), Endings(), ToolSet(), asyncio.Event()
+        tools.opened.callback(closed.set)
+        tools.add("look", tool, "tools[0]")
+        rounds = Rounds(tools, never, dict, endings.calls, endings.room, None, "req_1")
+        state = State({"id": "resp_1", "model": ""}, ("0" * 48, 0), {})
+        model = Model([said(None, ("look", "quick"), ("look", "slow"))])
+        chat = RespondingChat(model, state, keep, 0, lambda: "p/m", endings, "req_1", rounds)
+        answering = asyncio.ensure_future(chat.complete(REQUEST))
+        await until(lambda: endings.room.used > LEAST_HELD)
+        for _ in range(2):
+            answering.cancel()
+            await asyncio.sleep(0.001)
+        await asyncio.wait([answering])
+        assert (endings.room.used, closed.is_set()) == (0, True)
+        may_end.set()
+        await until(lambda: not endings.calls.under_way.used)
+
+    may_end = asyncio.Event()
     asyncio.run(go())
 
 

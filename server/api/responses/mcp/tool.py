@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from policy.vocabulary import Action
 from server.api.responses.mcp.approvals import Approvals, Deed
 from server.api.responses.mcp.servers import Remote
 from server.api.responses.server_tools.tool import Beginning, Outcome, Told
 from server.authz.request_authorization import Gate
+from server.fairness.threads import in_thread
+from server.inference.answers.model_name import QUICK
 from server.json_input.strict import Json, parse_json
 from server.mcp.faults import McpFailed
 from server.mcp.session import Session, digest_of
 
-_NO_OBJECT = "the arguments are no JSON object, so the tool was not called"
+MOST_SIGNS: Final = 20_000
+"""Brackets, braces, commas and texts in the arguments of one call, which are parsed in one piece."""
+
+_NO_OBJECT: Final = f"the arguments are no JSON object, or one of more than {MOST_SIGNS} parts; the tool was not called"
+_SIGNS: Final = (b"[", b"{", b",")
+_TEXT: Final = re.compile(rb'"[^"]*+"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,8 @@ class Calling:
             told = failed.told()
             said = self.remote.secrets.hidden(told["message"])
             return failure(self.remote.secrets.hidden(str(failed)), {**told, "message": said})
-        text = self.remote.secrets.hidden(found.text)
+        hidden = self.remote.secrets.hidden
+        text = await in_thread(hidden, found.text) if len(found.text) > QUICK else hidden(found.text)
         if found.is_error:
             content = [{"type": "text", "text": text}]
             return failure(text, {"type": "mcp_tool_execution_error", "content": content})
@@ -73,6 +83,7 @@ class McpTool:
         self._approvals = approvals
         self._ids = ids
         self._asked = defaultdict[str, deque[str]](deque)
+        self._objects = dict[str, bool]()
 
     @cached_property
     def offered(self) -> Json | None:
@@ -123,7 +134,13 @@ class McpTool:
         return barred
 
     def _needs_approval(self, arguments: str) -> bool:
-        return self._is_permitted and self._asks and as_object(arguments) is not None
+        if not (self._is_permitted and self._asks):
+            return False
+        found = self._objects.get(arguments)
+        if found is None:
+            # It is asked about several times in the course of one call.
+            found = self._objects[arguments] = as_object(arguments) is not None
+        return found
 
 
 class ApprovedTool:
@@ -227,10 +244,23 @@ def failure(sentence: str, error: Json | None = None) -> Outcome:
 
 
 def as_object(arguments: str) -> Json | None:
-    """Return the arguments of a call; None for what is no JSON object, or one that two readers may read differently."""
+    """Return the arguments of a call; None for what is no JSON object, one that two readers may read differently, or
+    one of more parts than are parsed at once.
+    """
     if not arguments.strip():
         return {}
     try:
-        return parse_json(arguments.encode()).members
+        raw = arguments.encode()
+        return parse_json(raw).members if _is_light(raw) else None
     except ValueError:
         return None
+
+
+def _is_light(raw: bytes) -> bool:
+    """Return whether a text of JSON has few parts, however long its texts are."""
+    if sum(map(raw.count, _SIGNS)) + raw.count(b'"') <= MOST_SIGNS:
+        return True
+    # A file that a tool is to write may be full of such signs.
+    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside, texts = _TEXT.subn(b"", plain, count=MOST_SIGNS)
+    return texts + sum(map(outside.count, _SIGNS)) <= MOST_SIGNS

@@ -16,6 +16,7 @@ from server.background.spending import note_spending
 from server.fairness.places import Pieces
 from server.fairness.shares import FairShares, Share, Turn
 from server.http.error_table import error_of
+from server.inference.answers.model_name import QUICK
 from server.inference.provider import ChatModel, ChatRequest
 from server.json_input.strict import Json
 from server.safety.returned import ReturnedTexts
@@ -192,11 +193,14 @@ class Rounds:
         running, self._running = self._running, set()
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
-        for turn in self._held:
-            turn.end()
-        await self._tools.aclose()
+        try:
+            if running:
+                await asyncio.wait(running)
+        finally:
+            # A second cancellation leaves no room and no session behind.
+            for turn in self._held:
+                turn.end()
+            await self._tools.aclose()
 
     def _of(self, call: ServerCall) -> _Call:
         tool = self._tools.tools[call.name]
@@ -216,9 +220,7 @@ class Rounds:
         told = dict[int, str]()
         for start in range(0, most, AT_ONCE):
             some = calls[start : min(start + AT_ONCE, most)]
-            begun = [each for call in some if (each := _begun(call)) is not None]
-            self._kinds |= {each.key: each.kind for each in begun}
-            yield [*begun]
+            yield await self._begun(some)
             self._running = {asyncio.create_task(self._outcome(call)) for call in some}
             while self._running:
                 ended, self._running = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -242,6 +244,18 @@ class Rounds:
             output = told.get(call.key, _TOO_MANY)
             item = {"type": "function_call_output", "call_id": call.call_id, "output": output}
             self._items.append(_encoded(item))
+
+    async def _begun(self, calls: Sequence[_Call]) -> list[Happening]:
+        """Return that these calls begin, but for those without an item; long arguments take a step each."""
+        found = list[Happening]()
+        for call in calls:
+            if len(call.arguments) > QUICK:
+                await self._turns.steps.pass_on()
+            beginning = call.tool.beginning(call.arguments)
+            if beginning is not None:
+                self._kinds[call.key] = beginning.kind
+                found.append(ToolBegun(call.key, beginning.kind, beginning.members, (*beginning.events,)))
+        return found
 
     async def _outcome(self, call: _Call) -> tuple[_Call, Outcome]:
         """Return what a call comes to; it fails where the tool raises or is too slow."""
@@ -289,13 +303,6 @@ def _less(settings: Json, state: State) -> Json:
 
 def _key_of(ended: asyncio.Task[tuple[_Call, Outcome]]) -> int:
     return ended.result()[0].key
-
-
-def _begun(call: _Call) -> ToolBegun | None:
-    beginning = call.tool.beginning(call.arguments)
-    if beginning is None:
-        return None
-    return ToolBegun(call.key, beginning.kind, beginning.members, (*beginning.events,))
 
 
 def _ended(key: int, outcome: Outcome) -> ToolEnded:
