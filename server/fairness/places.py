@@ -188,9 +188,9 @@ class Pieces:
         self.shares = FairShares(share)
         self._passed = NextTurn()
 
-    async def pass_on(self, caller: Caller | None = None) -> None:
-        """Return when a piece of the caller may be passed on, the current one unless it is given; raises NoRoom."""
-        self._passed.end(self.shares.take_now(1, caller) or await self.shares.take(1, caller))
+    async def pass_on(self) -> None:
+        """Return when a piece of the current caller may be passed on."""
+        self._passed.end(self.shares.take_now() or await self.shares.take())
 
     def pass_now(self, caller: Caller) -> bool:
         """Return whether a piece of the caller may be passed on at once; if so, it counts."""

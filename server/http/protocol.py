@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -75,7 +75,7 @@ class HttpProtocol(HttpToolsProtocol):
     _running: RequestResponseCycle | None = None
     _leaving: Leaving | None = None
     caller: Caller = SERVER
-    """Whose turns it takes to parse what this connection reads."""
+    """In whose turns it is parsed what this connection reads."""
 
     on_lost: Callable[[], None] | None = None
     """Called when the connection has ended."""
@@ -83,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the client a time by which its first request must have begun."""
         super().connection_made(transport)
-        self._reading = PacedReading(transport, self.config.parsed, self.caller, self._parse, self._start)
+        self._reading = PacedReading(transport, self.config.reading_turns, self.caller, self._parse)
         self.flow = self._reading
         self._parts: list[bytes] = []
         self._head_deadline, self._unread_deadline, self._stall_deadline = Deadline(), Deadline(), Deadline()
@@ -256,11 +256,6 @@ class HttpProtocol(HttpToolsProtocol):
         lines = [b"%b: %b" % header for header in self.headers if header[0] not in _UPGRADE]
         self.parser = httptools.HttpRequestParser(self)
         self._parse(b"\r\n".join([start, *lines, b"", rest]))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def _stop_parsing(self, reason: ProtocolError, complaint: str) -> NoReturn:
         """Have `_parse` refuse the request; only what the parser calls may call this."""

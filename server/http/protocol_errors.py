@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 import uvicorn
 from starlette.types import ASGIApp
 
-from server.fairness.places import Pieces
 from server.http.cors import Cors
 from server.http.errors import ApiError
-from server.http.paced_reading import PARSED
+from server.http.paced_reading import ReadingTurns
 from server.http.websocket.shares import SocketShares
 from server.net.protocol_errors import ProtocolError
 
@@ -23,7 +22,7 @@ Count: TypeAlias = Callable[[ProtocolError], None]
 class ProtocolConfig(uvicorn.Config):
     """uvicorn's configuration with `count`, which is called for each refused request, and the `cors` of its answer.
 
-    `sockets` are shared by the WebSockets of the process, and `parsed` by all its connections.
+    `sockets` are shared by the WebSockets of the process, and `reading_turns` by all its connections.
 
     `options` are uvicorn's own.
     """
@@ -33,7 +32,7 @@ class ProtocolConfig(uvicorn.Config):
         self.count = count
         self.cors = cors
         self.sockets = SocketShares()
-        self.parsed = Pieces(PARSED)
+        self.reading_turns = ReadingTurns()
 
 
 def protocol_error_response(

@@ -155,8 +155,8 @@ FAIRNESS_MISTAKES = (
     Mistake(
         "pieces of streams are passed on without end in one turn of the loop",
         PLACES,
-        "self._passed.end(self.shares.take_now(1, caller) or await self.shares.take(1, caller))",
-        "(self.shares.take_now(1, caller) or await self.shares.take(1, caller)).end()",
+        "self._passed.end(self.shares.take_now() or await self.shares.take())",
+        "(self.shares.take_now() or await self.shares.take()).end()",
     ),
     Mistake(
         "one caller works on all requests",

@@ -200,8 +200,8 @@ REQUEST_MISTAKES = (
     Mistake(
         "what has been read is parsed at once",
         "server/http/paced_reading.py",
-        "                    if monotonic() > until:\n                        break\n",
-        "",
+        "        if not connections or monotonic() > until:",
+        "        if not connections:",
     ),
     Mistake(
         "what no application takes is parsed on",

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from server.cli.limits.row import CLOSED, COMES_AGAIN, Limit
 from server.fairness import places
-from server.http import edge, json_body, protocol
+from server.http import edge, json_body, paced_reading, protocol
 from server.json_input import reader, strict, worker
 from server.process import connections
 
@@ -16,6 +16,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "connections": connections,
     "edge": edge,
     "json_body": json_body,
+    "paced_reading": paced_reading,
     "places": places,
     "protocol": protocol,
     "reader": reader,
@@ -44,6 +45,13 @@ REQUESTS: Final[Sequence[Limit]] = (
         "one of {connections.PART_OF_AN_ADDRESS} equal parts, unless it is a "
         "[trusted proxy](quotas.md#addresses-and-requests-at-the-same-time)",
         "the new connection is closed",
+    ),
+    Limit(
+        "parts of what the connections of one address have read that are parsed in one turn of the event loop, and "
+        "addresses; small requests are parsed as they come",
+        "{paced_reading.PIECES} of {paced_reading.PIECE:bytes}, or as many as take {places.STEP_SECONDS:seconds}; "
+        "{paced_reading.AT_ONCE}",
+        "the rest waits for the next turn",
     ),
     Limit("a place of a request that waits for something else", "{places.LAPSE_SECONDS:seconds}", "it is free again"),
     Limit("JSON body", "{json_body.MAX_BODY:bytes}", "413"),

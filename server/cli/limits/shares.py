@@ -17,7 +17,6 @@ from server.cli.limits.row import Shared
 from server.fairness import places, threads
 from server.fairness.outgoing import OUTGOING, OVERDRAFTS
 from server.http.fair_turns import WAITING_BODIES
-from server.http.paced_reading import PARSED
 from server.http.websocket import memory as socket_memory
 from server.http.websocket import shares as socket_shares
 from server.inference.attachments import SENT
@@ -37,7 +36,6 @@ from server.storage.vectors import shared as shared_vectors
 
 SHARES: Final[Sequence[Shared]] = (
     Shared(connections.HANDSHAKES, "TLS handshakes"),
-    Shared(PARSED, "in one turn of the event loop"),
     Shared(places.WORK),
     Shared(places.PROBES),
     Shared(places.LATER),

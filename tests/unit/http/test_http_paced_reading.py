@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
-from itertools import pairwise
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from itertools import count, pairwise
 
 import pytest
 
-from server.fairness.places import Pieces
 from server.http import paced_reading as subject
-from server.http.paced_reading import PARSED, PIECE, SMALL, PacedReading
+from server.http.paced_reading import AT_ONCE, PIECE, PIECES, SMALL, PacedReading, ReadingTurns
 from tests.support.patience import PATIENCE
 
 READ = 256 * 1024
@@ -44,11 +43,10 @@ class Connection(asyncio.Transport):
 class Parsing:
     """Notes what is parsed, and in which turn of the event loop; `on_piece` is called with each piece."""
 
-    def __init__(self, pieces: Pieces, *caller: str) -> None:
+    def __init__(self, turns: ReadingTurns, *caller: str) -> None:
         self.connection, self.parsed, self.turns = Connection(), list[bytes](), list[int]()
-        self.on_piece: Callable[[bytes], None] = len
-        self._tasks = set[asyncio.Task[None]]()
-        self.reading = PacedReading(self.connection, pieces, caller, self._parse, self._start)
+        self.on_piece: Callable[[bytes], object] = len
+        self.reading = PacedReading(self.connection, turns, caller, self._parse)
 
     def _parse(self, data: bytes) -> None:
         assert isinstance(data, bytes)
@@ -56,27 +54,22 @@ class Parsing:
         self.turns.append(TURN[0])
         self.on_piece(data)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
 
 TURN = [0]
 
 
-def in_a_loop(work: Callable[[Pieces], Awaitable[None]]) -> None:
-    """Run it with turns of the event loop that are counted, each of which parses for next to no time."""
+def in_a_loop(work: Callable[[ReadingTurns], Awaitable[None]]) -> None:
+    """Run it on an event loop whose turns are counted."""
 
-    async def count() -> None:
+    async def number() -> None:
         while True:
             TURN[0] += 1
             await asyncio.sleep(0)
 
     async def run() -> None:
-        counting = asyncio.ensure_future(count())
+        counting = asyncio.ensure_future(number())
         async with asyncio.timeout(PATIENCE):
-            await work(Pieces(PARSED))
+            await work(ReadingTurns())
         counting.cancel()
 
     asyncio.run(run())
@@ -87,6 +80,12 @@ async def all_parsed(*readers: Parsing) -> None:
         await asyncio.sleep(0)
 
 
+def one_piece_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each piece take the whole time of its turn."""
+    now = count()
+    monkeypatch.setattr(subject, "monotonic", lambda: 2 * next(now) * subject.STEP_SECONDS)
+
+
 def numbered(size: int) -> bytes:
     """Bytes of which no piece looks like another."""
     return b"".join(b"%08d" % number for number in range(size // 8))
@@ -94,8 +93,8 @@ def numbered(size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [8, SMALL, SMALL + 8, PIECE, PIECE + 8, READ])
 def test_all_is_parsed_once_and_in_order(size: int) -> None:
-    async def work(pieces: Pieces) -> None:
-        one = Parsing(pieces, "ann")
+    async def work(turns: ReadingTurns) -> None:
+        one = Parsing(turns, "ann")
         for _ in range(3):
             one.reading.take(numbered(size))
             await all_parsed(one)
@@ -106,8 +105,8 @@ def test_all_is_parsed_once_and_in_order(size: int) -> None:
 
 
 def test_nothing_is_read_while_something_is_to_be_parsed() -> None:
-    async def work(pieces: Pieces) -> None:
-        one = Parsing(pieces, "ann")
+    async def work(turns: ReadingTurns) -> None:
+        one = Parsing(turns, "ann")
         one.on_piece = lambda _: seen.append(one.connection.is_read)
         seen = list[bool]()
         one.reading.take(numbered(READ))
@@ -123,39 +122,53 @@ def test_nothing_is_read_while_something_is_to_be_parsed() -> None:
 def test_a_turn_of_the_event_loop_parses_for_few_connections_and_for_one_of_a_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subject, "STEP_SECONDS", 0.0)  # each piece takes its whole time
+    one_piece_in_a_turn(monkeypatch)
 
-    async def work(pieces: Pieces) -> None:
-        greedy = [Parsing(pieces, "greedy") for _ in range(64)]
+    async def work(turns: ReadingTurns) -> None:
+        greedy = [Parsing(turns, "greedy") for _ in range(64)]
         for each in greedy:
             each.reading.take(numbered(READ))
         await asyncio.sleep(0.01)
-        modest = Parsing(pieces, "modest")
+        modest = Parsing(turns, "modest")
         began = TURN[0]
         modest.reading.take(numbered(PIECE + 8))
         await all_parsed(modest)
         assert TURN[0] - began <= 4
-        others = [Parsing(pieces, f"other {number}") for number in range(64)]
+        others = [Parsing(turns, f"other {number}") for number in range(64)]
         for each in others:
             each.reading.take(numbered(2 * PIECE))
         await all_parsed(*greedy, *others)
-        turns = sorted(turn for each in greedy for turn in each.turns)
-        assert all(later > earlier for earlier, later in pairwise(turns))
-        turns = sorted(turn for each in others for turn in each.turns)
-        assert max(turns.count(turn) for turn in {*turns}) <= PARSED.capacity
+        of_greedy = sorted(turn for each in greedy for turn in each.turns)
+        assert all(later > earlier for earlier, later in pairwise(of_greedy))
+        assert max(Counter(turn for each in others for turn in each.turns).values()) <= AT_ONCE
+
+    in_a_loop(work)
+
+
+def test_a_turn_of_the_event_loop_parses_few_pieces_of_a_caller_however_quickly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subject, "monotonic", lambda: 0.0)
+
+    async def work(turns: ReadingTurns) -> None:
+        greedy = [Parsing(turns, "greedy") for _ in range(64)]
+        for each in greedy:
+            each.reading.take(numbered(READ))
+        await all_parsed(*greedy)
+        assert max(Counter(turn for each in greedy for turn in each.turns).values()) == PIECES
 
     in_a_loop(work)
 
 
 def test_the_connections_of_one_caller_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "STEP_SECONDS", 0.0)
+    one_piece_in_a_turn(monkeypatch)
 
-    async def work(pieces: Pieces) -> None:
-        many = [Parsing(pieces, "greedy") for _ in range(16)]
+    async def work(turns: ReadingTurns) -> None:
+        many = [Parsing(turns, "greedy") for _ in range(16)]
         for each in many:
             each.reading.take(numbered(READ))
         await asyncio.sleep(0)
-        short = Parsing(pieces, "greedy")
+        short = Parsing(turns, "greedy")
         short.reading.take(numbered(PIECE + 8))
         await all_parsed(short)
         assert max(len(each.parsed) for each in many) <= 4
@@ -165,8 +178,8 @@ def test_the_connections_of_one_caller_take_turns(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_the_application_has_not_taken_is_not_parsed() -> None:
-    async def work(pieces: Pieces) -> None:
-        one = Parsing(pieces, "ann")
+    async def work(turns: ReadingTurns) -> None:
+        one = Parsing(turns, "ann")
         one.on_piece = lambda _: one.reading.pause_reading()
         one.reading.take(numbered(READ))
         for number in range(1, READ // PIECE + 1):
@@ -181,8 +194,8 @@ def test_what_the_application_has_not_taken_is_not_parsed() -> None:
 
 
 def test_pausing_and_going_on_while_a_turn_is_waited_for_parses_nothing_twice() -> None:
-    async def work(pieces: Pieces) -> None:
-        one = Parsing(pieces, "ann")
+    async def work(turns: ReadingTurns) -> None:
+        one = Parsing(turns, "ann")
         one.reading.take(numbered(READ))
         for _ in range(3):
             one.reading.pause_reading()
@@ -194,8 +207,8 @@ def test_pausing_and_going_on_while_a_turn_is_waited_for_parses_nothing_twice() 
 
 
 def test_nothing_is_parsed_after_the_end() -> None:
-    async def work(pieces: Pieces) -> None:
-        one = Parsing(pieces, "ann")
+    async def work(turns: ReadingTurns) -> None:
+        one = Parsing(turns, "ann")
         left = list[bytes]()
         one.on_piece = lambda _: left.append(one.reading.end())
         one.reading.take(numbered(READ))
@@ -207,8 +220,8 @@ def test_nothing_is_parsed_after_the_end() -> None:
 
 
 def test_nothing_is_parsed_of_a_connection_that_is_closed() -> None:
-    async def work(pieces: Pieces) -> None:
-        one = Parsing(pieces, "ann")
+    async def work(turns: ReadingTurns) -> None:
+        one = Parsing(turns, "ann")
         one.on_piece = lambda _: one.connection.abort()
         one.reading.take(numbered(READ))
         await asyncio.sleep(0.01)
@@ -217,22 +230,23 @@ def test_nothing_is_parsed_of_a_connection_that_is_closed() -> None:
     in_a_loop(work)
 
 
-def test_a_connection_that_waits_for_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work(pieces: Pieces) -> None:
-        pieces = Pieces(subject.Share("pieces of requests", 1, 1, waiting=0, waiting_each=0, seconds=1.0))
-        held = pieces.shares.take_now(1, ("other",))
-        one = Parsing(pieces, "ann")
-        one.reading.take(numbered(READ))
-        await asyncio.sleep(0.01)
-        assert (one.connection.is_closed, one.parsed) == (True, [])
-        assert held is not None
+def test_a_fault_of_one_connection_ends_it_and_leaves_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(turns: ReadingTurns) -> None:
+        bad, good = Parsing(turns, "ann"), Parsing(turns, "ann")
+        bad.on_piece = {}.__getitem__
+        bad.reading.take(numbered(READ))
+        good.reading.take(numbered(READ))
+        await all_parsed(good)
+        assert b"".join(good.parsed) == numbered(READ)
+        assert (len(bad.parsed), bad.connection.is_closed) == (1, True)
 
     in_a_loop(work)
+    assert "a request can't be read: KeyError" in caplog.text
 
 
 def test_a_connection_is_not_held_after_its_end() -> None:
-    async def work(pieces: Pieces) -> None:
-        one = Parsing(pieces, "ann")
+    async def work(turns: ReadingTurns) -> None:
+        one = Parsing(turns, "ann")
         one.reading.take(numbered(READ))
         await asyncio.sleep(0)
         one.reading.end()
