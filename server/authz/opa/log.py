@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
@@ -16,7 +15,6 @@ LONGEST_EVENT: Final = 512 * 1024
 
 _MASK: Final = Path(__file__).parents[3] / "rego" / "system" / "log" / "mask.rego"
 _EVENT: Final = b'"msg":"Decision Log"'
-_ODD: Final = re.compile(r"[^ -~]")
 
 
 def write_mask(directory: Path) -> Path:
@@ -31,12 +29,15 @@ def write_mask(directory: Path) -> Path:
 
 
 def event(line: bytes) -> str | None:
-    """Return the line as printable ASCII if it is an event of the decision log; its quotes within texts are escaped."""
+    """Return the line as printable ASCII if it is an event of the decision log; its quotes within texts are escaped.
+
+    It is cut where it gets longer than `LONGEST_EVENT`: what does not fit into the journal would be tried for ever.
+    """
     if _EVENT not in line:
         return None
     text = line.decode(errors="replace").strip()
-    return text if text.isascii() and text.isprintable() else _ODD.sub(_escape, text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    return encode_basestring_ascii(found[0])[1:-1]
+    if text.isascii() and text.isprintable():
+        return text[:LONGEST_EVENT]
+    # Callers choose names, and a call for each character of theirs would take too long. No escaped text has a NUL.
+    escaped = encode_basestring_ascii(text)[1:-1]
+    return escaped.replace(r"\\", "\0").replace(r"\"", '"').replace("\0", "\\")[:LONGEST_EVENT]

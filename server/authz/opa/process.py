@@ -31,6 +31,9 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _LINE_LIMIT: Final = 500
 
+_HEAR_PAUSE: Final = 0.1
+"""Seconds before an event that OPA's own decision log did not take is tried again."""
+
 _log = logging.getLogger("ostiary.opa")
 
 
@@ -64,6 +67,7 @@ class OpaProcess:
         self._events = events
         self._process: Process | None = None
         self._companion: ParentWatch | None = None
+        self._said: asyncio.StreamReader | None = None
         self._relay: asyncio.Task[None] | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._decides = asyncio.Event()
@@ -147,10 +151,21 @@ class OpaProcess:
             await dismissed.dismiss()
 
     async def _end_relay(self) -> None:
-        """Hear what OPA said last; not for long, since something that it left behind might keep the pipe open."""
-        if self._relay is not None:
-            await asyncio.wait([self._relay], timeout=_STOP_SECONDS)
-            self._relay.cancel()
+        """Hear what OPA said last; not for long, since something that it left behind might keep the pipe open.
+
+        What its log has not taken by then is lost.
+        """
+        relay, said = self._relay, self._said
+        if relay is None or said is None:
+            return
+        await asyncio.wait([relay], timeout=_STOP_SECONDS)
+        if relay.cancel():
+            await asyncio.wait([relay])
+            # A pipe is closed once it is read to its end.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    while await said.read(65536):
+                        pass
 
     def _arguments(self) -> tuple[str, ...]:
         if self._events is None:
@@ -179,6 +194,7 @@ class OpaProcess:
             raise OpaStartFailed(f"`{self._binary}` can't be started: {fault}; run `make opa`") from None
         assert process.stdout is not None  # noqa: S101 - asked for above
         self._last_words.clear()
+        self._said = process.stdout
         self._relay = asyncio.create_task(self._relay_lines(process.stdout))
         return process
 
@@ -227,6 +243,8 @@ class OpaProcess:
             ready_at = time.monotonic()
             status = await process.wait()
             await self._dismiss_companion()
+            # One that waits for a log which can't be written would be left behind with its pipe, one by each crash.
+            await self._end_relay()
             if time.monotonic() - ready_at > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             _log.error("opa ended with status %d; starting it again in %.1f s", status, pause)
@@ -268,6 +286,8 @@ class OpaProcess:
             with contextlib.suppress(PolicyUnavailable, NoRoom):
                 await self._events.write([text])
                 return
+            # A log that has failed for long refuses at once.
+            await asyncio.sleep(_HEAR_PAUSE)
 
     def _say(self, line: bytes) -> None:
         text = line[:_LINE_LIMIT].decode(errors="replace").strip()
