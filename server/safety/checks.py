@@ -13,7 +13,8 @@ from server.safety.refusals import with_moderation
 from server.safety.results import Results
 from server.safety.running import NoVerdict, ShieldUnavailable, TextTooLong, UsableShield
 from server.safety.shield import SAFE, UNCHECKED, Direction, Said, Verdict, answer_in
-from server.safety.texts import Texts, Unreadable, answer_texts, request_texts
+from server.safety.slots import Texts
+from server.safety.texts import TooManyTexts, Unreadable, answer_texts, request_texts
 
 MOST_BYTES: Final = 1024 * 1024
 """Bytes of a request whose texts go through shields, and of an answer that is not streamed."""
@@ -259,6 +260,8 @@ async def _texts_of(request: ChatRequest) -> Texts:
         raise TextTooLong(f"a request whose texts are checked has at most {MOST_BYTES} bytes")
     try:
         return await _read(request_texts, request.payload, request.task)
+    except TooManyTexts as many:
+        raise TextTooLong(f"a request whose texts are checked has at most {many}") from None
     except Unreadable as unread:
         raise NotRead(unread.param) from None
 
@@ -268,6 +271,8 @@ async def _read_answer(answer: bytes) -> Texts:
         raise ShieldUnavailable(f"the answer has more than {MOST_BYTES} bytes, so that it can't be checked")
     try:
         return await _read(answer_texts, answer)
+    except TooManyTexts as many:
+        raise ShieldUnavailable(f"the answer has more than {many}, so that it can't be checked") from None
     except Unreadable:
         raise ShieldUnavailable("the answer holds something that no shield reads, so it is not sent") from None
 

@@ -1,18 +1,27 @@
-"""The texts of requests to models, and of their answers, each with its place, so that a masked one can be put back."""
+"""The texts of requests to models, and of their answers, as far as there are few enough of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from json import dumps, loads
-from typing import Any, Final
+from itertools import islice
+from json import loads
+from typing import Any, Final, TypeVar
 
 from server.inference.provider import Task
+from server.json_input.signs import has_few_signs
 from server.safety.hidden import KNOWN_NAMES, UNREAD_MEMBERS, is_unread, names_in, token_texts, unescaped
 from server.safety.images import MOST_IMAGES, Image, image_of
 from server.safety.shield import Said
+from server.safety.slots import Slot, Texts
+
+MOST_TEXTS: Final = 20_000
+"""Texts of one request or answer, each of which is looked at several times for each shield."""
+
+MOST_SIGNS: Final = 100_000
+"""Brackets, braces, commas and texts of the JSON of one."""
 
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "reasoning_text", "summary_text"})
 """The types of parts of messages that hold nothing but text."""
@@ -78,78 +87,29 @@ class Unreadable(Exception):
         self.param = param
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A text in a document: what holds it, under which key, and whether a model has made it, or a system or a tool.
-
-    `path` is the same for the pieces of one text in the chunks of a stream.
-    """
-
-    holder: Any
-    key: str | int
-    by_model: bool = False
-    path: str = ""
-    is_source: bool = False
-
-    @property
-    def text(self) -> str:
-        """The text."""
-        text: str = self.holder[self.key]
-        return text
-
-    @property
-    def said(self) -> Said:
-        """The text with its speaker."""
-        return Said(self.text, self.by_model, self.is_source)
+class TooManyTexts(Exception):
+    """Raised for a document with more parts than shields look at; the message says what of it is too many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """The texts of a document. `beside` are those that have no place of their own, such as names in schemas.
-
-    `images` are not among the texts; the first one is at `image_place`.
-    """
-
-    document: Any
-    slots: Sequence[Slot]
-    beside: Sequence[Said] = ()
-    images: Sequence[Said] = ()
-    image_place: str = ""
-
-    @property
-    def said(self) -> list[Said]:
-        """Every text, those with a place last."""
-        return [*self.beside, *(slot.said for slot in self.slots)]
-
-    def put_back(self, masked: Sequence[str]) -> bool:
-        """Put masked texts into their places, in the order of `said`; return whether each has one."""
-        count = len(self.beside)
-        if len(masked) != count + len(self.slots) or any(
-            text != said.text for text, said in zip(masked, self.beside, strict=False)
-        ):
-            return False
-        for slot, text in zip(self.slots, masked[count:], strict=True):
-            slot.holder[slot.key] = text
-        return True
-
-    def written(self) -> bytes:
-        """Return the document as JSON."""
-        return dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+T = TypeVar("T")
 
 
 def request_texts(payload: bytes, task: Task) -> Texts:
-    """Return the texts of a request; raises Unreadable for what no shield reads, such as an image or token ids."""
-    document = loads(payload)
+    """Return the texts of a request.
+
+    Raises TooManyTexts, and Unreadable for what no shield reads, such as an image or token ids.
+    """
+    document = _read(payload)
     name = _OF_TASKS[task]
     _check_members(document)
-    beside = [
+    beside = _few(
         Said(text)
         for member, value in document.items()
         if not (member in _SETTINGS or member == name or _is_level(member, value))
         for text in _all(value)
-    ]
+    )
     if task is Task.CHAT:
-        texts = _with_hidden(document, [*_messages(document[name])], beside)
+        texts = _with_hidden(document, _messages(document[name]), beside)
         images = [*_images(document[name])]
         if not images:
             return texts
@@ -161,13 +121,16 @@ def request_texts(payload: bytes, task: Task) -> Texts:
         return _with_hidden(document, [Slot(document, name)], beside)
     if type(given) is not list or not all(type(text) is str for text in given):
         raise Unreadable(name)
-    return _with_hidden(document, [Slot(given, place) for place in range(len(given))], beside)
+    return _with_hidden(document, (Slot(given, place) for place in range(len(given))), beside)
 
 
 def answer_texts(text: bytes) -> Texts:
-    """Return the texts of an answer: every one that reaches the caller; raises Unreadable for what no shield reads."""
-    document = loads(text)
-    return _with_hidden(document, [*_slots(document, "", by_model=True)], ())
+    """Return the texts of an answer: every one that reaches the caller.
+
+    Raises TooManyTexts, and Unreadable for what no shield reads.
+    """
+    document = _read(text)
+    return _with_hidden(document, _slots(document, "", by_model=True), ())
 
 
 def chunk_texts(document: Any) -> list[Slot]:
@@ -179,13 +142,28 @@ class _Aside(list[str]):
     """Holds a text that has no place of its own in a document, such as names of members."""
 
 
-def _with_hidden(document: Any, slots: Sequence[Slot], beside: Sequence[Said]) -> Texts:
+def _read(raw: bytes) -> Any:
+    if not has_few_signs(raw, MOST_SIGNS):
+        raise TooManyTexts(f"{MOST_SIGNS} brackets, commas and texts of its JSON")
+    return loads(raw)
+
+
+def _few(found: Iterable[T]) -> list[T]:
+    some = [*islice(found, MOST_TEXTS + 1)]
+    if len(some) > MOST_TEXTS:
+        raise TooManyTexts(f"{MOST_TEXTS} texts")
+    return some
+
+
+def _with_hidden(document: Any, found: Iterable[Slot], beside: Sequence[Said]) -> Texts:
     """Return texts, with those that have no place, and what escapes stand for, beside them."""
+    slots = _few(found)
     placed = [slot for slot in slots if type(slot.holder) is not _Aside]
     aside = [slot.said for slot in slots if type(slot.holder) is _Aside]
-    plain = ((unescaped(said.text), said) for said in (*beside, *(slot.said for slot in placed)))
+    spoken = [slot.said for slot in placed]
+    plain = ((unescaped(said.text), said) for said in (*beside, *spoken))
     hidden = [Said(text, said.by_model) for text, said in plain if text is not None]
-    return Texts(document, placed, [*beside, *aside, *hidden])
+    return Texts(document, placed, _few((*beside, *aside, *hidden, *spoken)))
 
 
 def _is_level(member: str, value: Any) -> bool:

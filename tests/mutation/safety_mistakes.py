@@ -48,7 +48,7 @@ SAFETY_MISTAKES = (
         "what can't be read passes",
         CHECKS,
         "        raise NotRead(unread.param) from None\n",
-        "        return Texts({}, [])\n",
+        "        return Texts({}, [], [])\n",
     ),
     Mistake(
         "a stream is read past its shields",
@@ -72,8 +72,8 @@ SAFETY_MISTAKES = (
     Mistake(
         "texts beside a conversation are not checked",
         TEXTS,
-        "texts = _with_hidden(document, [*_messages(document[name])], beside)",
-        "texts = _with_hidden(document, [*_messages(document[name])], ())",
+        "texts = _with_hidden(document, _messages(document[name]), beside)",
+        "texts = _with_hidden(document, _messages(document[name]), ())",
     ),
     Mistake(
         "escapes hide texts",

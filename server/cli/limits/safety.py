@@ -11,7 +11,7 @@ from server.api.safety import body as safety
 from server.cli.limits.row import Limit
 from server.config import shield_params
 from server.safety import bedrock as guardrails
-from server.safety import checks, images, streams, told_stream
+from server.safety import checks, images, streams, texts, told_stream
 from server.safety import running as shields
 from server.safety.llama_guard import conversations as guard
 
@@ -26,6 +26,7 @@ CONSTANTS: Final[dict[str, Any]] = {
     "checks": checks,
     "shields": shields,
     "streams": streams,
+    "texts": texts,
     "told_stream": told_stream,
 }
 """Modules by the names that rows give them."""
@@ -54,7 +55,8 @@ LIMITS: Final[Sequence[Limit]] = (
     ),
     Limit(
         "a request or an answer whose texts go through [required shields](../api/safety.md#required-shields)",
-        "{checks.MOST_BYTES:bytes}",
+        "{checks.MOST_BYTES:bytes}; {texts.MOST_TEXTS} texts; "
+        "{texts.MOST_SIGNS} brackets, commas and texts of its JSON",
         "400, `text_too_long`; of an answer 503, `shield_unavailable`",
     ),
     Limit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from copy import copy
@@ -17,6 +16,7 @@ from server.api.responses.server_tools.tool import Beginning, Outcome, Told
 from server.authz.request_authorization import Gate
 from server.fairness.threads import in_thread
 from server.inference.answers.model_name import QUICK
+from server.json_input.signs import has_few_signs
 from server.json_input.strict import Json, parse_json
 from server.mcp.faults import McpFailed
 from server.mcp.session import Session, digest_of
@@ -25,8 +25,6 @@ MOST_SIGNS: Final = 20_000
 """Brackets, braces, commas and texts in the arguments of one call, which are parsed in one piece."""
 
 _NO_OBJECT: Final = f"the arguments are no JSON object, or one of more than {MOST_SIGNS} parts; the tool was not called"
-_SIGNS: Final = (b"[", b"{", b",")
-_TEXT: Final = re.compile(rb'"[^"]*+"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,16 +249,6 @@ def as_object(arguments: str) -> Json | None:
         return {}
     try:
         raw = arguments.encode()
-        return parse_json(raw).members if _is_light(raw) else None
+        return parse_json(raw).members if has_few_signs(raw, MOST_SIGNS) else None
     except ValueError:
         return None
-
-
-def _is_light(raw: bytes) -> bool:
-    """Return whether a text of JSON has few parts, however long its texts are."""
-    if sum(map(raw.count, _SIGNS)) + raw.count(b'"') <= MOST_SIGNS:
-        return True
-    # A file that a tool is to write may be full of such signs.
-    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside, texts = _TEXT.subn(b"", plain, count=MOST_SIGNS)
-    return texts + sum(map(outside.count, _SIGNS)) <= MOST_SIGNS
