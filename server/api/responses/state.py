@@ -11,10 +11,14 @@ from typing import Any, Final, NamedTuple
 from server.api.responses.happenings import Source
 from server.api.responses.tools import CUSTOM_INPUT
 from server.inference.answers.plain import whole_members
+from server.json_input.signs import has_few_signs
 from server.json_input.strict import Json
 
 MOST_OUTPUT: Final = 1024 * 1024
 """Bytes of the texts of one response; a longer answer ends there, as incomplete."""
+
+MOST_SIGNS: Final = 1000
+"""Brackets, braces, commas and texts of the arguments of a call in which the text for a custom tool is looked for."""
 
 ITEM_WORDS: Final = {
     "message": "msg",
@@ -231,8 +235,10 @@ def total(one: Json | None, other: Json | None) -> Json | None:
 
 
 def custom_input(arguments: str) -> str:
-    """Return the text that a custom tool gets; arguments in another form are the text themselves."""
-    value = parsed(arguments)
+    """Return the text that a custom tool gets; arguments in another form, or of many parts, are the text themselves."""
+    # A megabyte of empty lists would be parsed for a tenth of a second, several times.
+    is_light = has_few_signs(arguments.encode("utf-8", "surrogatepass"), MOST_SIGNS)
+    value = parsed(arguments) if is_light else None
     given = value.get(CUSTOM_INPUT) if type(value) is dict else None
     return given if type(given) is str else arguments
 

@@ -63,6 +63,11 @@ ASKED: Final[Sequence[Limit]] = (
         "{response_state.MOST_OUTPUT:bytes} in {open_items.MOST_ITEMS} items",
         "it ends there, as `incomplete`",
     ),
+    Limit(
+        "brackets, commas and texts of the arguments in which the text for a custom tool is looked for",
+        "{response_state.MOST_SIGNS}",
+        "the arguments are the text",
+    ),
 )
 """Rows about requests for a response, and about its output."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from json import dumps
+from json import dumps, loads
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.api.responses import state as state_of_responses
 from server.api.responses.happenings import (
     Begun,
     Called,
@@ -31,7 +32,7 @@ from server.api.responses.happenings import (
 )
 from server.api.responses.loop import step
 from server.api.responses.open_items import MOST_ITEMS
-from server.api.responses.state import State
+from server.api.responses.state import MOST_SIGNS, State
 
 HEAD = {"id": "resp_0", "object": "response", "model": "m", "metadata": {}}
 NAMES = {"patch": {"type": "custom", "name": "patch"}, "a__b": {"type": "function", "name": "b", "namespace": "a"}}
@@ -126,6 +127,22 @@ def test_custom_tools_and_namespaces_are_called_by_their_own_names() -> None:
     assert (inside["type"], inside["name"], inside["namespace"]) == ("function_call", "b", "a")
     said = [event for event in events if event["type"].startswith("response.custom_tool_call_input")]
     assert [event.get("delta", event.get("input")) for event in said] == ["x\ny", "x\ny"]
+
+
+def test_a_text_for_a_custom_tool_may_hold_any_number_of_signs() -> None:
+    text = ',[{"\\' * MOST_SIGNS + '"'
+    _, events = course(Begun(), Called(0, "c0", "patch", dumps({"input": text})), Ended(1))
+    assert events[-1]["response"]["output"][0]["input"] == text
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "1", '""', '{"a":1}'])
+def test_arguments_of_many_parts_are_not_parsed_for_a_custom_tool(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = list[str]()
+    monkeypatch.setattr(state_of_responses, "loads", lambda text: parsed.append(text) or loads(text))
+    arguments = f'{{"input":[{",".join([value] * MOST_SIGNS)}]}}'
+    _, events = course(Begun(), Called(0, "c0", "patch", arguments), Ended(1))
+    assert events[-1]["response"]["output"][0]["input"] == arguments
+    assert arguments not in parsed
 
 
 @pytest.mark.parametrize(
