@@ -23,6 +23,9 @@ MOST_LISTED: Final = 256 * 1024
 LONGEST_TOOL: Final = 128
 """Characters of a tool's name."""
 
+LONGEST_CURSOR: Final = 4096
+"""Characters of what a server calls the next page of its list; they are kept until the last one is read."""
+
 LONGEST_SAID: Final = 1000
 """Characters of a server's own words about a failure."""
 
@@ -51,6 +54,8 @@ def read_listing(document: Document) -> Json:
         tools, cursor = result.get("tools"), result.get("nextCursor")
         if type(tools) is not list or type(cursor) not in (str, type(None)):
             raise InvalidJson("the answer is no list of tools")
+        if cursor is not None and len(cursor) > LONGEST_CURSOR:
+            raise InvalidJson(f"the cursor of the next page of tools has more than {LONGEST_CURSOR} characters")
         if len(tools) > MOST_TOOLS:
             raise InvalidJson(f"the server has more than {MOST_TOOLS} tools")
         listed = [_tool(tool) for tool in tools]

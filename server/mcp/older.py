@@ -16,6 +16,7 @@ from server.mcp.faults import McpFailed
 from server.mcp.one_stream import OneStream, fail
 from server.mcp.transport import NOTICE_SECONDS, events_of
 from server.mcp.wire import Server, Wire, checked_status
+from server.net.outbound import LONGEST_URL
 
 
 class OlderHttp(OneStream):
@@ -74,6 +75,9 @@ class OlderHttp(OneStream):
     def _place(self, data: bytes) -> None:
         if self._endpoint.done():
             return
+        if len(data) > LONGEST_URL:
+            # Of 4 MB of `../`, a second is spent in one piece.
+            raise McpFailed(f"the server of the tools names an address of more than {LONGEST_URL} characters")
         try:
             base = URL(self._server.url)
             found = base.join(URL(data.decode("ascii"), encoded=True))

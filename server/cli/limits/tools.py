@@ -76,6 +76,11 @@ CALLS: Final[Sequence[Limit]] = (
         "{mcp_tool.MOST_SIGNS}",
         "the call fails",
     ),
+    Limit(
+        "what a server of tools calls the next page of its list; the address that an older one has messages sent to",
+        "{mcp_messages.LONGEST_CURSOR}, {outbound.LONGEST_URL} characters",
+        "its tools are not listed",
+    ),
     Limit("text of a result of a server of tools", "{mcp_messages.MOST_TOLD:bytes}", "the rest is cut, and it says so"),
     Limit(
         "time to look up a server of tools, to connect, to greet it, to list its tools, to call one",

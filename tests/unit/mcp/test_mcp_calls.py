@@ -9,15 +9,19 @@ from dataclasses import replace
 import pytest
 
 from server.json_input.body_parser import BodyCheck
+from server.json_input.reader import Reader
 from server.json_input.strict import Json
 from server.mcp import session as sessions_module
 from server.mcp import transport as transport_module
 from server.mcp import wire as wire_module
 from server.mcp.faults import HttpFailed, McpFailed, ProtocolFailed
 from server.mcp.messages import MOST_TOLD
-from server.mcp.wire import MOST_MESSAGE, Server
+from server.mcp.older import OlderHttp
+from server.mcp.wire import MOST_MESSAGE, Server, Wire
+from server.net.outbound import LONGEST_URL, Reach
 from tests.support.mcp_client import ALICE, client
 from tests.support.mcp_server import McpStub, mcp_server, text, tool
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -247,3 +251,27 @@ def test_each_call_that_fails_with_its_session_has_a_fault_of_its_own(
     assert all(isinstance(fault, McpFailed) for fault in faults)
     assert len({*map(str, faults)}) == 1
     assert len({*map(id, faults)}) == len(faults)
+
+
+@pytest.mark.parametrize(("more", "is_taken"), [(0, True), (1, False)])
+def test_the_address_that_an_older_server_names_is_bounded(stub: McpStub, more: int, is_taken: bool) -> None:
+    stub.older = True
+    stub.points_to = "/" + "../" * 600 + "messages?stream=0&x="
+    stub.points_to += "x" * (LONGEST_URL - len(stub.points_to) + more)
+
+    async def course() -> None:
+        reader = Reader()
+        wire = Wire(Reach().with_endpoints([stub.url]), reader)
+        async with wire.running():
+            older = OlderHttp(wire, Server(stub.url, {}), lambda: None)
+            try:
+                await older.open(PATIENCE)
+            finally:
+                await older.close()
+                await reader.close()
+
+    if is_taken:
+        asyncio.run(course())
+        return
+    with pytest.raises(McpFailed, match=f"an address of more than {LONGEST_URL} characters"):
+        asyncio.run(course())

@@ -12,6 +12,7 @@ from server.fairness.shares import NoRoom
 from server.mcp import session as session_module
 from server.mcp import sessions as sessions_module
 from server.mcp.faults import McpFailed, SessionLost
+from server.mcp.messages import LONGEST_CURSOR
 from server.mcp.sessions import SESSIONS, Sessions
 from server.mcp.wire import Server
 from tests.support.mcp_client import ALICE, BOB, client
@@ -207,6 +208,7 @@ def test_all_pages_are_listed(stub: McpStub) -> None:
     [
         ([[tool("a")], [tool("b")]], ["again", "again"], "a page comes again"),
         ([[] for _ in range(40)], None, "more than 32 pages"),
+        ([[tool("a")], [tool("b")]], ["x" * (LONGEST_CURSOR + 1)], "cursor of the next page"),
         ([[tool(f"t{number}") for number in range(600)]], None, "more than 512 tools"),
         ([[tool(f"t{n}-{m}") for n in range(300)] for m in range(2)], None, "more than 512 tools"),
         ([[tool("a", description="x" * 300_000)]], None, "more than 262144 bytes"),
