@@ -95,7 +95,7 @@ TOOL_MISTAKES = (
     Mistake(
         "every tool of a group is shown",
         TOOLS,
-        "every if resource.names[0] in names]",
-        "every if resource.names or names]",
+        "if resource.names[0] in names:",
+        "if resource.names or names:",
     ),
 )

@@ -11,7 +11,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policy.vocabulary import Action
+from policy.vocabulary import Action, Resource
 from server.api.registry.body import LONGEST_ID
 from server.api.tools.groups import TOOL, Group, group_of
 from server.api.tools.registry import GROUP
@@ -149,10 +149,17 @@ class ToolRoutes:
 
     async def _readable(self, gate: Gate, found: Sequence[tuple[Group, Sequence[KnownTool]]]) -> list[dict[str, Any]]:
         """Return those of the tools that the caller may read, as they are shown."""
-        every = [(group, tool, group.tool(tool.name)) for group, tools in found for tool in tools]
+        every, shown, steps = list[tuple[Group, KnownTool, Resource]](), list[dict[str, Any]](), Steps()
+        for group, tools in found:
+            every += [(group, tool, group.tool(tool.name)) for tool in tools]
+            await steps.rest()
         permits = await gate.listed(TOOL, [resource for _, _, resource in every])
         names = {permit.resource.names[0] for permit in permits}
-        return [_shown(group, tool) for group, tool, resource in every if resource.names[0] in names]
+        for group, tool, resource in every:
+            if resource.names[0] in names:
+                shown.append(_shown(group, tool))
+            await steps.rest()
+        return shown
 
 
 def _shown(group: Group, tool: KnownTool) -> dict[str, Any]:
