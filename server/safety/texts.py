@@ -20,7 +20,7 @@ from server.safety.slots import Slot, Texts
 MOST_TEXTS: Final = 20_000
 """Texts of one request or answer, each of which is looked at several times for each shield."""
 
-MOST_SIGNS: Final = 100_000
+MOST_SIGNS: Final = 200_000
 """Brackets, braces, commas and texts of the JSON of one."""
 
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "reasoning_text", "summary_text"})

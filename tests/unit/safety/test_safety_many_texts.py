@@ -13,7 +13,7 @@ import pytest
 from server.config.shield_params import Common
 from server.inference.provider import ChatRequest, Task
 from server.safety import texts as subject
-from server.safety.checks import Checks, Given
+from server.safety.checks import MOST_BYTES, Checks, Given
 from server.safety.keyword import Keywords
 from server.safety.running import RunningShield, ShieldUnavailable, TextTooLong, UsableShield
 from server.safety.shield import Direction, Verdict
@@ -72,10 +72,12 @@ def test_what_escapes_stand_for_are_texts() -> None:
         asyncio.run(checks().given(ChatRequest("", chat(tool_calls=["\\u0061"] * (MOST_TEXTS // 2 + 1)))))
 
 
-@pytest.mark.parametrize("value", [0, [], {}, "", {"i": 0}])
-def test_what_has_more_parts_is_not_parsed(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("value", "signs"), [(0, 1), ([], 2), ({}, 2), ("", 2), ({"i": 0}, 3)])
+def test_what_has_more_parts_is_not_parsed(value: Any, signs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "loads", None)
-    payload = dumps({"messages": [{"role": "user", "x": [value] * MOST_SIGNS}]}, separators=(",", ":")).encode()
+    payload = dumps(
+        {"messages": [{"role": "user", "x": [value] * (MOST_SIGNS // signs)}]}, separators=(",", ":")
+    ).encode()
     with pytest.raises(TextTooLong, match=f"at most {MOST_SIGNS} brackets"):
         asyncio.run(checks().given(ChatRequest("", payload)))
 
@@ -85,12 +87,21 @@ def test_one_text_may_hold_any_number_of_signs() -> None:
     assert [said.text for said in request_texts(chat(content=text), Task.CHAT).said] == [text]
 
 
-@pytest.mark.parametrize("count", [MOST_TEXTS + 1, MOST_SIGNS])
+@pytest.mark.parametrize("count", [MOST_TEXTS + 1, MOST_SIGNS // 2])
 def test_an_answer_of_more_texts_is_not_sent(count: int) -> None:
     answer = dumps({"choices": [{"message": {"content": [""] * count}}]}).encode()
     given = Given(ChatRequest("", chat()), [])
     with pytest.raises(ShieldUnavailable, match="so that it can't be checked"):
         asyncio.run(checks().made(given, answer))
+
+
+def test_a_megabyte_of_tokens_with_probabilities_is_checked() -> None:
+    token = {"token": "word", "logprob": -0.25, "bytes": [119, 111, 114, 100]}
+    tokens = [{**token, "top_logprobs": [token] * 5}] * (MOST_BYTES // 405)
+    choice = {"message": {"content": "word" * len(tokens)}, "logprobs": {"content": tokens}}
+    answer = dumps({"choices": [choice]}, separators=(",", ":")).encode()
+    assert 0.9 * MOST_BYTES < len(answer) <= MOST_BYTES
+    assert answer_texts(answer).said[-1].text == choice["message"]["content"]
 
 
 def test_masked_texts_are_what_the_next_shield_is_given() -> None:
