@@ -114,7 +114,7 @@ class SqliteCounters:
             batch, self._waiting = self._waiting, []
             try:
                 results = await self._run(partial(self._take_all, [units for units, _ in batch]))
-            except CountersUnavailable as failure:
+            except Exception as failure:  # noqa: BLE001 - whatever it is, those who wait would wait for ever
                 for _, taken in batch:
                     if not taken.done():
                         taken.set_exception(failure)

@@ -10,6 +10,7 @@ import pytest
 
 from server.quota.counters import CountersUnavailable
 from server.quota.sqlite import SqliteCounters
+from tests.support.patience import PATIENCE
 from tests.support.quota_counters import new_key, opened, run, units, used
 
 
@@ -55,6 +56,20 @@ def test_a_write_that_fails_leaves_nothing_of_itself_and_no_lock(tmp_path: Path)
                 await counters.take(units(key, 1))
             other.execute(schema)
             other.close()
+            assert await counters.take(units(key, 1)) == (True, used(1, 0))
+
+    run(scenario())
+
+
+def test_a_fault_that_is_not_foreseen_is_told_to_all_who_wait_and_ends_with_them(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        counters, key = SqliteCounters(tmp_path / "quotas.db"), new_key()
+        async with opened(counters):
+            async with asyncio.timeout(PATIENCE):
+                told = await asyncio.gather(
+                    counters.take(units(key, 1)), counters.take(units(new_key(), 2**63)), return_exceptions=True
+                )
+            assert [type(each) for each in told] == [OverflowError, OverflowError]
             assert await counters.take(units(key, 1)) == (True, used(1, 0))
 
     run(scenario())
