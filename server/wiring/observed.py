@@ -141,6 +141,11 @@ class ObservedBlobs:
         self._dependency = dependency
         dependency.probe = self._ask
 
+    @property
+    def gathered(self) -> int:
+        """The bytes that a blob which is being written has in memory at most."""
+        return self._blobs.gathered
+
     async def start(self) -> None:
         """Check that blobs can be kept; a failure ends the start, and is no outage."""
         await self._blobs.start()

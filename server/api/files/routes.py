@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from policy.vocabulary import Action, type_of_record
 from server.api.files.filenames import attachment
 from server.api.files.store import FileStore, new_file_id
-from server.api.files.upload import PURPOSES, UploadTurns, read_upload
+from server.api.files.upload import FORM_BYTES, PURPOSES, UploadTurns, read_upload
 from server.http.api_route import ApiRoute, AskingRoute
 from server.http.disconnects import WhileConnected
 from server.http.errors import invalid
@@ -88,13 +88,19 @@ class Files:
         """Store a file; the policy is asked before its first byte is read."""
         identity = new_file_id()
         creation = await self._store.records.permit_create(gate_of(request.scope), made=[identity])
-        async with self._store.uploading(identity, creation) as upload:
+        # The room is given back last, once nothing of the upload is left.
+        async with self._store.room(self._length(request)), self._store.uploading(identity, creation) as upload:
             form = await read_upload(request, upload, self._most_bytes, self._lane)
             described = {"filename": form.filename, "content_type": form.content_type, "purpose": form.purpose}
             if form.charset is not None:
                 described["charset"] = form.charset
             record = await upload.keep(described, form.purpose, form.lifetime)
         return _answer(file_object(record))
+
+    def _length(self, request: Request) -> int:
+        """Return the bytes that the upload has at most."""
+        length = request.headers.get("content-length")
+        return self._most_bytes + FORM_BYTES if length is None else int(length)
 
     async def page(self, request: Request) -> Response:
         """Answer with a page of files, newest first unless the query says otherwise."""

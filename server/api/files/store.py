@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Any, Final
 
@@ -13,12 +13,21 @@ from server.api.files.blob_leases import LEASE_SECONDS, BlobLeases
 from server.api.files.deletions import FileDeletions
 from server.authz.request_authorization import Gate
 from server.background.ends import to_its_end
-from server.fairness.shares import NoRoom
+from server.fairness.shares import FairShares, NoRoom, Share, Turn
 from server.quota.storage_limit import StorageExceeded, Stored
 from server.storage.blobs.store import PIECE, BlobMissing, BlobReading, Blobs, BlobsUnavailable, BlobWriting
 from server.storage.database.database import DatabaseUnavailable, Overtaken, Step
 from server.storage.records.guarded import Creation, GuardedStore
 from server.storage.records.record import Draft, Record
+
+UPLOADS: Final = Share(
+    "bytes of uploads", 1024 * 1024 * 1024, 128 * 1024 * 1024, waiting=1024, waiting_each=64, seconds=60.0
+)
+"""Bytes that uploads may have in memory while they come in, however slowly: 409 large ones of one caller on a disk, and
+7 in a bucket. One that waits isn't read, but for what its connection has read ahead."""
+
+READ_AHEAD: Final = 64 * 1024
+"""Bytes of an upload that its connection holds beside the piece that gathers."""
 
 RENEWAL_SECONDS: Final = LEASE_SECONDS / 5
 """Seconds after which an upload renews its lease when more bytes come."""
@@ -50,6 +59,11 @@ class FileStore:
         self._claims = claims
         self._blobs = blobs
         self._deletions = deletions
+        self._room = FairShares(UPLOADS)
+
+    def room(self, length: int) -> AbstractAsyncContextManager[Turn]:
+        """Hold the memory of an upload of at most `length` bytes for as long as the context lasts; raises NoRoom."""
+        return self._room.turn(min(length, PIECE + READ_AHEAD + self._blobs.gathered))
 
     @asynccontextmanager
     async def uploading(self, identity: str, creation: Creation) -> AsyncIterator[Upload]:

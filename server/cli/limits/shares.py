@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from server.api.batches import lines as batch_lines
+from server.api.files import store as uploads
 from server.api.responses import answering
 from server.api.responses.background import kept_events as response_events
 from server.api.responses.server_tools import rounds as response_rounds
@@ -70,6 +71,7 @@ SHARES: Final[Sequence[Shared]] = (
     Shared(shared_vectors.IN_BUCKET),
     Shared(vector_documents.INCOMING, unit="bytes"),
     Shared(vector_documents.PUTS),
+    Shared(uploads.UPLOADS, unit="bytes"),
     Shared(blobs.ON_DISK),
     Shared(blobs.IN_BUCKET),
     Shared(authn.KNOWN),

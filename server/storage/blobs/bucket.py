@@ -81,6 +81,11 @@ class BucketBlobs:
             retry_config={"max_retries": _TRIES, "retry_timeout": _SILENCE},
         )
 
+    @property
+    def gathered(self) -> int:
+        """The bytes of the part that gathers, and of the one that is being sent."""
+        return 2 * _PART
+
     async def start(self) -> None:
         """Check that the bucket exists and accepts the credentials; raise BlobsUnusable."""
         code = await self._said()

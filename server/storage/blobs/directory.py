@@ -37,6 +37,11 @@ class DirectoryBlobs:
         self._folder = folder
         self._threads = ThreadPoolExecutor(_THREADS, "blobs")
 
+    @property
+    def gathered(self) -> int:
+        """Zero: each piece is written at once."""
+        return 0
+
     async def start(self) -> None:
         """Create the directory, and check that files can be created in it; raise BlobsUnusable."""
         reason = await asyncio.get_running_loop().run_in_executor(self._threads, _unusable, self._folder)

@@ -21,6 +21,11 @@ class SharedBlobs:
         self._blobs = blobs
         self.shares = FairShares(share)
 
+    @property
+    def gathered(self) -> int:
+        """The bytes that a blob which is being written has in memory at most."""
+        return self._blobs.gathered
+
     async def start(self) -> None:
         """Check that blobs can be stored; raise BlobsUnusable."""
         await self._blobs.start()

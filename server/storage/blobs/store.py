@@ -80,6 +80,11 @@ async def _pieces(reading: BlobReading) -> AsyncGenerator[bytes, None]:
 class Blobs(Protocol):
     """Bytes by key. A key is made by the server (`checked`), written once, and never says anything about its bytes."""
 
+    @property
+    def gathered(self) -> int:
+        """The bytes that a blob which is being written has in memory at most, besides the piece that is given."""
+        ...
+
     async def start(self) -> None:
         """Check that blobs can be stored; raise BlobsUnusable."""
         ...
