@@ -138,8 +138,9 @@ class PacedReading(FlowControl):
             if self._may_go_on():
                 return True
         self._is_waiting = False
+        # What is parsed is let go, which a view of nothing would hold too: it may be long until it goes on.
+        self._rest = memoryview(bytes(self._rest))
         if self._rest:
-            self._rest = memoryview(bytes(self._rest))  # lets go of what is parsed: it may be long until it goes on
             return False
         self._is_held = False
         if not (self.read_paused or self._transport.is_closing()):

@@ -197,6 +197,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, and give the client a time by which the body of this one must have come."""
+        if self._running is not None:
+            self._running.body = bytearray()  # what wasn't read would stay for as long as the connection is kept alive
         super().on_response_complete()
         if self.transport.is_closing() or not self._body_open or not self.cycle.response_complete:
             return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import time
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from server.http import json_body, protocol
 from tests.support.patience import PATIENCE
@@ -106,6 +108,18 @@ def test_a_body_that_was_not_wanted_is_read_past_if_it_comes_in_time(address: Ad
         assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
         connection.sendall(b" " * 1000 + HEALTH)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_that_was_not_wanted_is_kept_no_longer_than_its_answer_takes(address: Address) -> None:
+    body = b"x" * 50_000
+    unwanted = POST.replace(b"/v1/chat/completions", b"/v1/nothing") + b"Content-Length: %d\r\n\r\n" % len(body)
+    with connect(address) as connection:
+        connection.sendall(unwanted + body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
+        # The connection is kept alive, and its request with it.
+        cycles = [each for each in gc.get_objects() if type(each) is RequestResponseCycle and each.response_complete]
+        assert cycles
+        assert {len(each.body) for each in cycles} == {0}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import count, pairwise
+from sys import getrefcount
 
 import pytest
 
@@ -242,6 +243,17 @@ def test_a_fault_of_one_connection_ends_it_and_leaves_the_others(caplog: pytest.
 
     in_a_loop(work)
     assert "a request can't be read: KeyError" in caplog.text
+
+
+def test_what_is_parsed_is_held_no_longer() -> None:
+    async def work(turns: ReadingTurns) -> None:
+        one, data = Parsing(turns, "ann"), numbered(READ)
+        before = getrefcount(data)
+        one.reading.take(data)
+        await all_parsed(one)
+        assert getrefcount(data) == before
+
+    in_a_loop(work)
 
 
 def test_a_connection_is_not_held_after_its_end() -> None:
