@@ -153,6 +153,12 @@ FAIRNESS_MISTAKES = (
         "",
     ),
     Mistake(
+        "what is written to SQLite does not give way",
+        "server/storage/database/sqlite_batches.py",
+        "        give_way()\n",
+        "",
+    ),
+    Mistake(
         "pieces of streams are passed on without end in one turn of the loop",
         PLACES,
         "self._passed.end(self.shares.take_now() or await self.shares.take())",

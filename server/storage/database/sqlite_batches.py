@@ -18,6 +18,7 @@ from typing import Any, Final
 import aiosqlite
 
 from server.background.ends import to_its_end
+from server.background.priority import give_way
 from server.background.tasks import BackgroundTasks
 from server.storage.database.database import Row, Step
 
@@ -76,9 +77,17 @@ class ReadJob(sqlite3.Connection):
 
 
 class WriteJob(ReadJob):
-    """A connection whose `commit` runs the work in `batch` in one transaction."""
+    """A connection whose `commit` runs the work in `batch` in one transaction.
+
+    It belongs to the thread that makes it, which then gives way to the event loop: what one caller writes in bulk would
+    else keep a core from the requests of others, and from LanceDB, whose threads give way too.
+    """
 
     _careful = 0
+
+    def __init__(self, batch: Sequence[_Work], *arguments: Any, **options: Any) -> None:
+        super().__init__(batch, *arguments, **options)
+        give_way()
 
     def commit(self) -> None:
         """Run the batch; where the transaction fails, run each piece in a transaction of its own."""

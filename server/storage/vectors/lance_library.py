@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
 from server.background.ends import in_thread_to_its_end
+from server.background.priority import give_way
 from server.storage.vectors import memory
 from server.storage.vectors.index import IndexUnavailable
 from server.storage.vectors.opening import FULL, Unusable
@@ -23,9 +22,6 @@ CPU_THREADS: Final = 2
 
 IO_THREADS: Final = 4
 """Reads of LanceDB at the same time."""
-
-GIVES_WAY: Final = 5
-"""Steps of priority by which LanceDB's threads give way to the event loop where both want a core."""
 
 CACHE_BYTES: Final = 32 * 1024 * 1024
 """Bytes of LanceDB's cache of indexes, and of its cache of metadata."""
@@ -71,7 +67,7 @@ async def connected(uri: str, options: Mapping[str, str]) -> Any:
     """Return a connection to the tables at `uri`; raise Unusable."""
     await asyncio.to_thread(_import)
     # Threads get the priority of the one that starts them, and LanceDB starts its own at its first use.
-    with ThreadPoolExecutor(1, "lancedb", initializer=_give_way) as threads:
+    with ThreadPoolExecutor(1, "lancedb", initializer=give_way) as threads:
         try:
             return await in_thread_to_its_end(partial(_connect, uri, dict(options)), threads=threads, undo=_close)
         except FAULTS as fault:
@@ -137,8 +133,3 @@ def _connect(uri: str, options: dict[str, str]) -> Any:
 
 def _close(connection: Any) -> None:
     connection.close()
-
-
-def _give_way() -> None:
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + GIVES_WAY)

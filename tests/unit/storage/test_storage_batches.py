@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from server.background.priority import GIVES_WAY
 from server.storage.database.database import AlreadyThere, DatabaseUnavailable, Overtaken, ParentGone, Step
 from server.storage.database.migrate import bring_up_to_date
 from server.storage.database.sqlite import SqliteDatabase
@@ -55,6 +58,18 @@ def test_writes_that_wait_at_the_same_time_share_a_transaction(tmp_path: Path) -
         "BEGIN IMMEDIATE",
         "COMMIT",
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have priorities of their own")
+def test_the_thread_that_writes_gives_way_to_the_event_loop(tmp_path: Path) -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    async def work(database: SqliteDatabase) -> None:
+        await database._opened.create_function("priority", 0, priority)
+        assert [*await database._opened.execute_fetchall("SELECT priority()")] == [(min(19, priority() + GIVES_WAY),)]
+
+    with_things(tmp_path, work)
 
 
 def test_savepoints_are_made_only_where_a_write_has_failed(tmp_path: Path) -> None:
